@@ -1,0 +1,84 @@
+//! The wire contract between the kernel programs and user space: record layouts, per-CPU counters,
+//! the table of kernel fields whose offsets are resolved at load time, names of maps and constants.
+//!
+//! Nothing here interprets what it carries; that is `finwait-core`'s work.
+#![no_std]
+
+mod counters;
+mod fields;
+mod filter;
+mod record;
+mod state;
+
+pub use counters::{
+    CpuState, DEPTHS, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAMS, TOKENS, Token,
+    pair_index,
+};
+pub use fields::{FIELD_COUNT, Field, OFFSET_ABSENT, OFFSET_SLOTS};
+pub use filter::{FILTER_NETNS, FILTER_PORTS, KernelFilter};
+pub use record::{
+    KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
+    StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, present,
+};
+pub use state::TcpState;
+
+/// Name of the ring buffer that carries every record.
+pub const MAP_EVENTS: &str = "EVENTS";
+/// Name of the per-CPU array, one entry of [`CpuState`].
+pub const MAP_CPUS: &str = "CPUS";
+
+/// Load-time constant: `[u16; OFFSET_SLOTS]`, byte offsets indexed by [`Field`].
+pub const CONST_OFFSETS: &str = "OFFSETS";
+/// Load-time constant: `u32`, a set of [`feature`] bits.
+pub const CONST_FEATURES: &str = "FEATURES";
+/// Load-time constant: `u64`, the [`present`] bits that this kernel can fill at all.
+pub const CONST_PRESENT: &str = "PRESENT";
+/// Load-time constant: [`KernelFilter`].
+pub const CONST_FILTER: &str = "FILTER";
+/// Load-time constant: `[u16; 16]`, byte offsets of the classic tracepoint's record, see [`classic`].
+pub const CONST_CLASSIC: &str = "CLASSIC";
+
+/// What the running kernel offers to the programs, as bits of [`CONST_FEATURES`].
+pub mod feature {
+    /// `bpf_get_socket_cookie` may be called from tp_btf (5.12 and later).
+    pub const COOKIE_HELPER: u32 = 1;
+    /// `bpf_get_current_task_btf` exists (5.11 and later).
+    pub const TASK_BTF: u32 = 1 << 1;
+    /// `sk_cgrp_data` is the tagged word of 5.14 and earlier.
+    pub const CGROUP_TAGGED: u32 = 1 << 2;
+    /// A filter is set; without this bit the filter code is cut out by the verifier.
+    pub const FILTER: u32 = 1 << 3;
+}
+
+/// Slots of [`CONST_CLASSIC`]: members of `trace_event_raw_inet_sock_set_state`.
+pub mod classic {
+    /// `skaddr`, pointer.
+    pub const SKADDR: usize = 0;
+    /// `oldstate`, int.
+    pub const OLDSTATE: usize = 1;
+    /// `newstate`, int.
+    pub const NEWSTATE: usize = 2;
+    /// `sport`, u16 in host order.
+    pub const SPORT: usize = 3;
+    /// `dport`, u16 in host order.
+    pub const DPORT: usize = 4;
+    /// `family`, u16.
+    pub const FAMILY: usize = 5;
+    /// `protocol`, u16 (a single byte before 5.6).
+    pub const PROTOCOL: usize = 6;
+    /// `saddr`, 4 bytes.
+    pub const SADDR: usize = 7;
+    /// `daddr`, 4 bytes.
+    pub const DADDR: usize = 8;
+    /// `saddr_v6`, 16 bytes.
+    pub const SADDR_V6: usize = 9;
+    /// `daddr_v6`, 16 bytes.
+    pub const DADDR_V6: usize = 10;
+    /// Number of slots in the constant.
+    pub const SLOTS: usize = 16;
+    /// Member names in slot order, as BTF and the tracefs format file spell them.
+    pub const MEMBERS: [&str; 11] = [
+        "skaddr", "oldstate", "newstate", "sport", "dport", "family", "protocol", "saddr", "daddr",
+        "saddr_v6", "daddr_v6",
+    ];
+}

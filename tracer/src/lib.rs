@@ -1,0 +1,1 @@
+//! finwait: see `core`.
