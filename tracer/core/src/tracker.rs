@@ -206,7 +206,7 @@ impl Tracker {
 
     fn begin_connection(&mut self, key: SocketKey, before: Option<Slot>, change: &StateChange) -> Slot {
         if let Some(before) = before {
-            self.end(before);
+            self.table.retire(before);
         }
         if self.table.len() >= self.config.capacity {
             self.make_room();
