@@ -14,6 +14,14 @@ const SUITES: [&str; 3] = ["trixie-backports", "trixie", "sid"];
 /// Debian's archive keys, at the place that Debian gives them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// One list of packages, no other index, nobody else's sources.
+const OPTIONS: [&str; 4] = [
+    "Dir::Etc::sourcelist=/dev/null",
+    "APT::Sandbox::User=root",
+    "Acquire::Languages=none",
+    "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
+];
+
 /// The unpacked package; its files go when this is dropped.
 pub(super) struct Package {
     folder: TempDir,
@@ -68,7 +76,7 @@ fn unpack_from(mirror: &str, suite: &'static str, release: &str) -> Result<Optio
 fn version_for(release: &str, table: &str) -> Option<String> {
     let wanted = format!("{release}+dfsg");
     let versions = table.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
-    versions.into_iter().find(|version| version.starts_with(&wanted)).map(str::to_owned)
+    versions.map(str::to_owned).find(|version| version.starts_with(&wanted))
 }
 
 /// The mirror that this system takes Debian itself from.
@@ -113,13 +121,9 @@ impl<'a> Apt<'a> {
         for (option, part) in places {
             command.arg("-o").arg(format!("{option}={}", self.folder.join(part).display()));
         }
-        command.args(["-o", "Dir::Etc::sourcelist=/dev/null", "-o", "APT::Sandbox::User=root"]);
-        command.args([
-            "-o",
-            "Acquire::Languages=none",
-            "-o",
-            "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
-        ]);
+        for option in OPTIONS {
+            command.args(["-o", option]);
+        }
         command
     }
 }
