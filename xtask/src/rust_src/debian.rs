@@ -14,10 +14,11 @@ const SUITES: [&str; 3] = ["trixie-backports", "trixie", "sid"];
 /// Debian's archive keys, at the place that Debian gives them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// One list of packages, no other index, nobody else's sources.
-const OPTIONS: [&str; 4] = [
+/// One list of packages, no other index, nobody else's sources; a mirror that does not answer is an error.
+const OPTIONS: [&str; 5] = [
     "Dir::Etc::sourcelist=/dev/null",
     "APT::Sandbox::User=root",
+    "APT::Update::Error-Mode=any",
     "Acquire::Languages=none",
     "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
 ];
