@@ -135,6 +135,12 @@ impl Tracker {
         self.table.len_of(Queue::Established) + self.table.len_of(Queue::Moving)
     }
 
+    /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.table.len_of(Queue::Settling) > 0
+    }
+
     /// What became of every connection.
     #[must_use]
     pub fn fates(&self) -> Fates {
