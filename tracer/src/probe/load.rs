@@ -16,11 +16,12 @@ use tracer_common::{Field, KernelFilter, MAP_CPUS, MAP_EVENTS};
 
 use super::{
     btf::Btf,
+    capabilities::Capabilities,
     counters::CpuBytes,
     host::{KernelVersion, kernel_release},
     object::{self, Constants},
     offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
-    preflight::{self, Capabilities},
+    preflight,
     ring::RingReader,
 };
 
@@ -107,7 +108,7 @@ pub struct Probe {
     /// prime's entry in fdinfo, opened while we may: after privileges are dropped some kernels would refuse.
     pub(super) prime_info: Option<File>,
     #[cfg(feature = "kernel-log")]
-    logger: Option<aya_log::EbpfLogger<&'static dyn aya_log::Log>>,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Owns programs and links.
     object: Ebpf,
 }
@@ -309,7 +310,7 @@ fn attach_classic(config: &ProbeConfig) -> Result<Attached, String> {
 fn attach_advice(error: &ProgramError) -> String {
     match preflight::tracefs() {
         Ok(_) => format!("attaching was refused: {}", object::say(error)),
-        Err(advice) => advice,
+        Err(advice) => advice.to_string(),
     }
 }
 
