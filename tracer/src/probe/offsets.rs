@@ -72,10 +72,15 @@ impl Layout {
         ESSENTIAL.into_iter().filter(|field| !self.has(*field)).collect()
     }
 
-    /// Other fields that this kernel lacks: what they carry is absent from every record.
+    /// Other fields that this kernel lacks: what they carry is absent from every record. Of the two forms that the cgroup
+    /// has had, one is enough.
     #[must_use]
     pub fn missing_optional(&self) -> Vec<Field> {
-        Field::ALL.iter().copied().filter(|field| !self.has(*field) && !ESSENTIAL.contains(field)).collect()
+        let lacks = |field: Field| match field {
+            Field::Cgroup | Field::CgroupTagged => !self.has(Field::Cgroup) && !self.has(Field::CgroupTagged),
+            other => !self.has(other),
+        };
+        Field::ALL.iter().copied().filter(|field| lacks(*field) && !ESSENTIAL.contains(field)).collect()
     }
 }
 
@@ -85,7 +90,8 @@ pub fn classic_layout_matches(btf: &Btf) -> Option<bool> {
     let record = btf.structure("trace_event_raw_inet_sock_set_state")?;
     Some((0..classic::MEMBERS.len()).all(|slot| {
         btf.member_of(record, classic::MEMBERS[slot]).is_some_and(|member| {
-            member.offset == u32::from(classic::OFFSETS[slot]) && member.size == u32::from(classic::SIZES[slot])
+            member.offset == u32::from(classic::OFFSETS[slot])
+                && member.size == u32::from(classic::SIZES[slot])
         })
     }))
 }
