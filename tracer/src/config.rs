@@ -32,7 +32,9 @@ pub enum ConfigError {
         family: &'static str,
     },
     /// Ends of different families
-    #[error("--local lists IPv{local} networks alone and --remote others: no connection has ends of both kinds")]
+    #[error(
+        "--local lists IPv{local} networks alone and --remote others: no connection has ends of both kinds"
+    )]
     EndsDiffer {
         /// Version of the local networks
         local: u8,
@@ -44,7 +46,9 @@ pub enum ConfigError {
         flag: &'static str,
     },
     /// `record` with a list that the kernel cannot hold
-    #[error("record filters in the kernel, which takes at most {ports} ports each way and {netns} namespaces")]
+    #[error(
+        "record filters in the kernel, which takes at most {ports} ports each way and {netns} namespaces"
+    )]
     TooMuchForKernel {
         /// Entries of a table of ports
         ports: usize,

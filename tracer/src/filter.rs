@@ -92,7 +92,8 @@ impl Filter {
 
     fn owners(&self, owners: [Option<&Owner>; 2]) -> bool {
         let any = |test: &dyn Fn(&Owner) -> bool| owners.into_iter().flatten().any(test);
-        (self.pids.is_empty() || any(&|owner| self.pids.contains(&owner.tgid) || self.pids.contains(&owner.pid)))
+        (self.pids.is_empty()
+            || any(&|owner| self.pids.contains(&owner.tgid) || self.pids.contains(&owner.pid)))
             && (self.comms.is_empty()
                 || any(&|owner| self.comms.iter().any(|name| name.as_bytes() == owner.comm.as_bytes())))
     }
@@ -132,10 +133,10 @@ mod tests {
     #[test]
     fn an_empty_filter_shows_everything() {
         assert!(shows(&Filter::default(), &close()));
-        assert!(Filter::default().matches(&Record::Transition(Box::new(transition(
-            TcpState::Listen,
-            TcpState::Close
-        )))));
+        assert!(
+            Filter::default()
+                .matches(&Record::Transition(Box::new(transition(TcpState::Listen, TcpState::Close))))
+        );
     }
 
     #[test]

@@ -23,12 +23,20 @@ pub use json::JsonSink;
 pub use recording::RecordingSink;
 pub use table::{Look, TableSink};
 pub use text::safe;
-pub use verdict::{Ended, Verdict};
+pub use verdict::{Ended, Resets, Slowest, Tally, Verdict};
 
 /// Takes records and writes them somewhere.
 pub trait Sink {
     /// Host or clocks are known now, or known better.
     fn context(&mut self, _context: &Context) {}
+
+    /// What comes before the first record, such as a header.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn begin(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Writes one record; it may stay in a buffer until [`Sink::flush`].
     ///

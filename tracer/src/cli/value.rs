@@ -45,7 +45,9 @@ pub(super) fn pid(text: &str) -> Result<Pid, String> {
 pub(super) fn comm(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("a process name is not empty".to_owned()),
-        len if len > COMM_BYTES => Err(format!("the kernel keeps {COMM_BYTES} bytes of a name, this has {len}")),
+        len if len > COMM_BYTES => {
+            Err(format!("the kernel keeps {COMM_BYTES} bytes of a name, this has {len}"))
+        }
         _ => Ok(text.to_owned()),
     }
 }
@@ -201,10 +203,7 @@ mod tests {
     fn namespaces_are_named_by_number_path_or_self() {
         assert_eq!(namespace("self"), Ok(Place::Path(PathBuf::from(OWN_NETNS))));
         assert_eq!(namespace("4026531840"), Ok(Place::Inode(4_026_531_840)));
-        assert_eq!(
-            namespace("/proc/1/ns/net"),
-            Ok(Place::Path(PathBuf::from("/proc/1/ns/net")))
-        );
+        assert_eq!(namespace("/proc/1/ns/net"), Ok(Place::Path(PathBuf::from("/proc/1/ns/net"))));
         assert!(namespace("0").is_err());
         assert!(namespace("").is_err());
         assert_eq!(place("self"), Ok(Place::Path(PathBuf::from("self"))));

@@ -54,10 +54,7 @@ fn filters_that_can_match_are_let_through() {
 
 #[test]
 fn a_dash_reads_stdin_and_writes_stdout() {
-    assert!(matches!(
-        view_of("finwait states -r -").origin,
-        Origin::Recording(RecordingPath::Stdin)
-    ));
+    assert!(matches!(view_of("finwait states -r -").origin, Origin::Recording(RecordingPath::Stdin)));
     assert!(matches!(
         view_of("finwait states -r x").origin,
         Origin::Recording(RecordingPath::File(path)) if path == Path::new("x")

@@ -141,17 +141,30 @@ mod tests {
 
     #[test]
     fn cells_are_padded_but_not_behind_the_last() {
-        assert_eq!(row(&[("a", 3, Align::Left), ("b", 3, Align::Right), ("c", 9, Align::Left)]), "a     b c\n");
+        assert_eq!(
+            row(&[("a", 3, Align::Left), ("b", 3, Align::Right), ("c", 9, Align::Left)]),
+            "a     b c\n"
+        );
     }
 
     #[test]
     fn a_cell_that_is_too_long_borrows_from_those_after_it() {
         assert_eq!(
-            row(&[("abcdef", 3, Align::Left), ("x", 2, Align::Left), ("y", 4, Align::Right), ("z", 1, Align::Left)]),
+            row(&[
+                ("abcdef", 3, Align::Left),
+                ("x", 2, Align::Left),
+                ("y", 4, Align::Right),
+                ("z", 1, Align::Left)
+            ]),
             "abcdef x  y z\n"
         );
         assert_eq!(
-            row(&[("abc", 3, Align::Left), ("x", 2, Align::Left), ("y", 4, Align::Right), ("z", 1, Align::Left)]),
+            row(&[
+                ("abc", 3, Align::Left),
+                ("x", 2, Align::Left),
+                ("y", 4, Align::Right),
+                ("z", 1, Align::Left)
+            ]),
             "abc x     y z\n"
         );
     }

@@ -1,15 +1,13 @@
 //! Records made by hand, for the tests of whatever shows them.
 
-use finwait_core::observation::{
-    Comm, Counters, Family, Host, Program, Stream, Task, TcpFields, Tier,
-};
+use finwait_core::observation::{Comm, Counters, Family, Host, Program, Stream, Task, TcpFields, Tier};
 use finwait_core::record::{
     CloseKind, CloseRecord, Dwell, Endpoint, FirstCloser, Owner, Role, SeenFrom, Step, Successor,
     TransitionRecord, Waves,
 };
 use finwait_core::{
-    Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Observation, Pid,
-    Port, Reason, SockAddr, SocketKey, StateChange, TcpState, WallNs,
+    Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Observation,
+    Pid, Port, Reason, SockAddr, SocketKey, StateChange, TcpState, WallNs,
 };
 
 use super::Context;
@@ -256,6 +254,22 @@ pub(crate) fn accounting() -> Accounting {
     }
 }
 
-pub(crate) fn counters() -> Observation {
-    Observation::Counters(Counters { at: MonoNs(START), transitions: 5, ..Counters::default() })
+/// An output that can be read while a sink holds it.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Shared {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

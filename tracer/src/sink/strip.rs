@@ -48,8 +48,12 @@ fn reset_kind(reset: Option<&Reset>) -> &'static str {
 
 /// The CLOSE column: `FW1 0.4ms · FW2 3.1s! · TW`, and what else there is to say of this end.
 pub(super) fn close(record: &CloseRecord, wide: bool) -> Vec<Piece> {
-    let mut parts: Vec<Piece> =
-        record.dwells.iter().filter(|dwell| CLOSING.contains(&dwell.state)).map(|d| closing(d, wide)).collect();
+    let mut parts: Vec<Piece> = record
+        .dwells
+        .iter()
+        .filter(|dwell| CLOSING.contains(&dwell.state))
+        .map(|d| closing(d, wide))
+        .collect();
     if let Claim::Known { value: Successor::TimeWait, .. } = record.successor {
         parts.push(Piece::plain("TW"));
     }

@@ -87,10 +87,11 @@ impl RecordingSource {
 
     fn next(&mut self) -> Result<Next, RecordingError> {
         loop {
-            let line = self
-                .lines
-                .next()
-                .map_err(|source| RecordingError::Io { action: "read", place: self.place.clone(), source })?;
+            let line = self.lines.next().map_err(|source| RecordingError::Io {
+                action: "read",
+                place: self.place.clone(),
+                source,
+            })?;
             match line {
                 Line::Pending => return Ok(Next::Pending),
                 Line::End if self.begun => return Ok(Next::End),
@@ -221,7 +222,10 @@ mod tests {
 
     #[test]
     fn bad_lines_are_counted_and_the_first_is_named() {
-        let text = format!("{HOST}\n{{\n{MARK}\n\u{1b}[31m\n{}\n{MARK}\n", "x".repeat(super::super::lines::MAX_LINE * 2));
+        let text = format!(
+            "{HOST}\n{{\n{MARK}\n\u{1b}[31m\n{}\n{MARK}\n",
+            "x".repeat(super::super::lines::MAX_LINE * 2)
+        );
         let (polled, batch, unread) = read(text);
         assert_eq!((polled, batch.len()), (Ok(Polled::End), 3));
         let unread = unread.unwrap();
