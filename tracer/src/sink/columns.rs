@@ -105,7 +105,7 @@ impl Row {
     pub(super) fn between(&mut self, text: &str) {
         self.space(self.padding);
         self.push(text, Tone::Plain);
-        self.padding = 1;
+        self.padding = 0;
     }
 
     fn space(&mut self, count: usize) {

@@ -1,13 +1,13 @@
 //! Records made by hand, for the tests of whatever shows them.
 
-use finwait_core::observation::{Comm, Counters, Family, Host, Program, Stream, Task, TcpFields, Tier};
+use finwait_core::observation::{Comm, Family, Host, Program, Stream, Task, TcpFields, Tier};
 use finwait_core::record::{
     CloseKind, CloseRecord, Dwell, Endpoint, FirstCloser, Owner, Role, SeenFrom, Step, Successor,
     TransitionRecord, Waves,
 };
 use finwait_core::{
-    Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Observation,
-    Pid, Port, Reason, SockAddr, SocketKey, StateChange, TcpState, WallNs,
+    Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Pid, Port,
+    Reason, SockAddr, SocketKey, StateChange, TcpState, WallNs,
 };
 
 use super::Context;

@@ -17,7 +17,7 @@ pub(super) fn cell(place: &Place, record: &CloseRecord, moment: &Moment) -> Vec<
         Column::Local { port_only: false } => ends::endpoint(record.local, place.limit),
         Column::Remote => ends::endpoint(record.remote, place.limit),
         Column::First => first(record),
-        Column::ClosedBy => closed_by(record),
+        Column::ClosedBy { process } => closed_by(record, process),
         Column::Kind { waves } => strip::kind(record, waves),
         Column::Life => life(record),
         Column::Close { wide } => return strip::close(record, wide),
@@ -67,11 +67,11 @@ fn first(record: &CloseRecord) -> Piece {
     }
 }
 
-/// The same, and the process where it is another than the one that opened.
-fn closed_by(record: &CloseRecord) -> Piece {
+/// The same, and with room for it the process, where it is another than the one that opened.
+fn closed_by(record: &CloseRecord, with_process: bool) -> Piece {
     let first = first(record);
     match (record.closer.value(), process(record)) {
-        (Some(closer), Some(shown)) if first.text == "local" && closer.tgid != shown.tgid => {
+        (Some(closer), Some(shown)) if with_process && first.text == "local" && closer.tgid != shown.tgid => {
             let process = ends::process(Some(closer), "", usize::MAX);
             Piece::new(format!("local {}", process.text), first.tone)
         }

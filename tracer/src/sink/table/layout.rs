@@ -22,7 +22,10 @@ pub(super) enum Column {
     },
     Remote,
     First,
-    ClosedBy,
+    /// With the process that closed, if another than the opener
+    ClosedBy {
+        process: bool,
+    },
     Kind {
         waves: bool,
     },
@@ -55,7 +58,7 @@ impl Column {
             Self::Local { .. } => "LOCAL",
             Self::Remote => "REMOTE",
             Self::First => "FIRST",
-            Self::ClosedBy => "CLOSED BY",
+            Self::ClosedBy { .. } => "CLOSED BY",
             Self::Kind { .. } => "KIND",
             Self::Life => "LIFE",
             Self::Close { .. } => "CLOSE",
@@ -186,7 +189,11 @@ impl Layout {
                 Place::left(Column::Local { port_only: true }, 6)
             },
             Place::left(Column::Remote, 19 + address).cut_at(limit),
-            if closed_by { Place::left(Column::ClosedBy, 9) } else { Place::left(Column::First, 5) },
+            if closed_by {
+                Place::left(Column::ClosedBy { process: look.wide }, 9)
+            } else {
+                Place::left(Column::First, 5)
+            },
             Place::left(Column::Kind { waves }, if waves { 12 } else { 10 }),
             Place::right(Column::Life, 6),
             Place::left(Column::Close { wide: look.wide }, close),
