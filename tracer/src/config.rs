@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use finwait_core::TrackerConfig;
+use tracer_common::KernelFilter;
 
 use crate::cli::{
     self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
@@ -70,7 +71,7 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub enum Action {
     /// `states` or `closes`
-    View(View),
+    View(Box<View>),
     /// `record`
     Record(Recording),
     /// `generate`
@@ -141,8 +142,8 @@ pub struct Live {
     pub ring_bytes: u32,
     /// Pause after a wake-up
     pub wake_pause: Duration,
-    /// What is needed: the kernel's share is taken from it
-    pub filter: Filter,
+    /// The kernel's share of the filter
+    pub kernel_filter: KernelFilter,
 }
 
 /// Shape of the output.
@@ -175,8 +176,8 @@ pub struct Limits {
 /// The first contradiction found.
 pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
     match cli.command {
-        Command::States(args) => Ok(Action::View(view(Subject::States, args)?)),
-        Command::Closes(args) => Ok(Action::View(view(Subject::Closes, args)?)),
+        Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
+        Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
     }
@@ -185,7 +186,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
 fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
     let filter = filter(&args.filter)?;
     let origin = match args.read {
-        None => Origin::Live(live(&args.live, filter.clone())?),
+        None => Origin::Live(live(&args.live, &filter)?),
         Some(path) if path == Path::new("-") => Origin::Recording(RecordingPath::Stdin),
         Some(path) => Origin::Recording(RecordingPath::File(path)),
     };
@@ -216,14 +217,15 @@ fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
     }
     let cli::RecordFormat::Jsonl = args.output;
     let path = args.write.filter(|path| path != Path::new("-"));
-    Ok(Recording { path, live: live(&args.live, filter)?, limits: limits(&args.limits) })
+    Ok(Recording { path, live: live(&args.live, &filter)?, limits: limits(&args.limits) })
 }
 
-fn live(args: &LiveArgs, filter: Filter) -> Result<Live, ConfigError> {
+fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
     if let (TierChoice::Classic, Some(flag)) = (args.tier, filter.needs_tp_btf()) {
         return Err(ConfigError::FilterNeedsTpBtf { flag });
     }
-    Ok(Live { tier: args.tier, ring_bytes: args.ring_bytes, wake_pause: args.wake_pause, filter })
+    let kernel_filter = filter.kernel_share();
+    Ok(Live { tier: args.tier, ring_bytes: args.ring_bytes, wake_pause: args.wake_pause, kernel_filter })
 }
 
 fn limits(args: &LimitArgs) -> Limits {

@@ -12,7 +12,7 @@ fn refused(words: &str) -> String {
 
 fn view_of(words: &str) -> View {
     match configured(words).unwrap() {
-        Action::View(view) => view,
+        Action::View(view) => *view,
         other => panic!("{other:?}"),
     }
 }

@@ -179,7 +179,7 @@ fn generate(what: &Generate) -> Result<(), CommandError> {
     let mut command = Cli::command();
     match what {
         Generate::Man { command: name } => {
-            man(command, name.as_deref(), &mut text).map_err(SinkError::stdout)?
+            man(command, name.as_deref(), &mut text).map_err(SinkError::stdout)?;
         }
         Generate::Completions { shell } => {
             let shell = match shell {

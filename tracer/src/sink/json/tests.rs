@@ -13,12 +13,12 @@ use crate::sink::{Ended, Tally};
 
 const DOCUMENTED: &str = include_str!("../../../../docs/events.md");
 
-fn written(records: Vec<Record>) -> Vec<Value> {
+fn written(records: &[Record]) -> Vec<Value> {
     let out = Shared::default();
     let mut sink = JsonSink::new(Box::new(out.clone()));
     sink.context(&context());
     let mut tally = Tally::default();
-    for record in &records {
+    for record in records {
         sink.record(record).unwrap();
         tally.add(record);
     }
@@ -29,7 +29,7 @@ fn written(records: Vec<Record>) -> Vec<Value> {
 }
 
 fn closed(record: CloseRecord) -> Value {
-    written(vec![Record::Close(Box::new(record))]).remove(0)
+    written(&[Record::Close(Box::new(record))]).remove(0)
 }
 
 fn reset() -> CloseRecord {
@@ -115,7 +115,7 @@ fn missing_transitions_are_a_hole_in_the_sequence() {
 #[test]
 fn a_transition_carries_what_was_observed() {
     let record = transition(TcpState::Established, TcpState::FinWait1);
-    let value = written(vec![Record::Transition(Box::new(record))]).remove(0);
+    let value = written(&[Record::Transition(Box::new(record))]).remove(0);
     for (pointer, expected) in [
         ("/schema", json!("finwait.state/1")),
         ("/old_state", json!("ESTABLISHED")),
@@ -136,7 +136,7 @@ fn a_transition_carries_what_was_observed() {
 #[test]
 fn what_the_classic_tier_lacks_is_null() {
     let record = classic_transition(TcpState::Established, TcpState::FinWait1);
-    let value = written(vec![Record::Transition(Box::new(record))]).remove(0);
+    let value = written(&[Record::Transition(Box::new(record))]).remove(0);
     for key in ["cookie", "tgid", "pid", "comm", "actor", "owner", "netns", "cgroup"] {
         assert_eq!(value[key], Value::Null, "{key}");
     }
@@ -145,7 +145,7 @@ fn what_the_classic_tier_lacks_is_null() {
 
 #[test]
 fn the_last_line_is_the_summary_and_what_is_not_counted_is_null() {
-    let lines = written(vec![Record::Close(Box::new(close())), Record::Close(Box::new(reset()))]);
+    let lines = written(&[Record::Close(Box::new(close())), Record::Close(Box::new(reset()))]);
     let summary = lines.last().unwrap();
     assert_eq!(summary["schema"], "finwait.summary/1");
     assert_eq!(summary["closes_by_kind"], json!({"active": 1, "reset": 1}));
@@ -184,7 +184,7 @@ fn every_key_and_word_that_is_written_is_documented() {
     let mut state = transition(TcpState::Established, TcpState::FinWait1);
     state.change.linger_ns = Some(1);
     let mut keys = BTreeSet::new();
-    for value in written(vec![
+    for value in written(&[
         Record::Close(Box::new(sent_unsent)),
         Record::Close(Box::new(unknown)),
         Record::Transition(Box::new(state)),
