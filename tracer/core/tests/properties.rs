@@ -31,10 +31,22 @@ const WAYS: [Way; 7] = [
     Way::ShutdownThenClose,
 ];
 
-/// One whole connection, with times that no other one has.
+/// A connect() that is refused; the descriptor is used again after it.
+fn refused(script: &mut Script, cookie: u64) {
+    let mut sock = Sock::new(cookie, 300, 400);
+    sock.by(99, "retry");
+    script.step(&mut sock, MILLI / 2, TcpState::Close, TcpState::SynSent);
+    sock.softirq().err(111);
+    script.step(&mut sock, MILLI / 2 + 1000, TcpState::SynSent, TcpState::Close);
+}
+
+/// One whole connection, each of its steps at another time.
 fn walk(script: &mut Script, cookie: u64, way: Way, accept: bool) {
     use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
     let base = cookie * 100 * MILLI;
+    if !accept && cookie.is_multiple_of(2) {
+        refused(script, cookie);
+    }
     let mut sock = if accept { accepted(script, cookie) } else { opened(script, cookie) };
     sock.acked(cookie % 1000).received(cookie % 77).read_all();
     let fin = |sock: &mut Sock| {
@@ -135,8 +147,16 @@ fn claims(close: &CloseRecord) -> BTreeMap<String, Option<String>> {
     all
 }
 
-fn closes(records: Vec<Record>) -> BTreeMap<SocketKey, CloseRecord> {
-    script::closes(records).into_iter().map(|close| (close.conn_id.socket, close)).collect()
+/// Close records by socket and time of each of their steps.
+fn truths(records: Vec<Record>) -> BTreeMap<(SocketKey, MonoNs), CloseRecord> {
+    script::closes(records)
+        .into_iter()
+        .flat_map(|close| {
+            let socket = close.conn_id.socket;
+            let times: Vec<MonoNs> = close.steps.iter().map(|step| step.at).collect();
+            times.into_iter().map(move |at| ((socket, at), close.clone()))
+        })
+        .collect()
 }
 
 /// Counters that know of every loss.
@@ -156,7 +176,7 @@ proptest! {
     ) {
         let mut full = script.observations.clone();
         told(&mut full, 0);
-        let whole = closes(run(&full, TrackerConfig::default()).0);
+        let whole = truths(run(&full, TrackerConfig::default()).0);
         let mut lost = 0;
         let mut holed: Vec<Observation> = Vec::new();
         for (observation, keep) in script.observations.iter().zip(std::iter::once(true).chain(keep.into_iter().cycle())) {
@@ -166,7 +186,7 @@ proptest! {
         let (records, tracker) = run(&holed, TrackerConfig::default());
         prop_assert_eq!(tracker.accounting().received + lost, script.observations.len() as u64 - 1);
         for close in script::closes(records) {
-            let truth = claims(&whole[&close.conn_id.socket]);
+            let truth = claims(&whole[&(close.conn_id.socket, close.last_seen_at)]);
             for (name, value) in claims(&close) {
                 if value.is_some() {
                     prop_assert_eq!(Some(&value), truth.get(&name), "{} of {}", name, close.conn_id);
@@ -183,7 +203,7 @@ proptest! {
         let closes = script::closes(records);
         prop_assert_eq!(closes.len() as u64, tracker.fates().begun);
         for close in closes {
-            prop_assert!(close.kind.value().is_some() && close.life_ns.value().is_some());
+            prop_assert!(close.kind.value().is_some() && close.life_ns.value().is_some(), "{close:?}");
             prop_assert_eq!(close.chain_breaks, 0);
         }
     }
