@@ -99,6 +99,7 @@ struct Run<'a> {
     tally: Tally,
     /// Lines written, which --count limits
     lines: u64,
+    begun: bool,
     started: Instant,
     first: Option<MonoNs>,
     last: Option<MonoNs>,
@@ -113,6 +114,7 @@ impl<'a> Run<'a> {
             context: Context::default(),
             tally: Tally::default(),
             lines: 0,
+            begun: false,
             started: Instant::now(),
             first: None,
             last: None,
@@ -120,9 +122,6 @@ impl<'a> Run<'a> {
     }
 
     fn feed(&mut self, source: &mut dyn Source, stop: &Stop) -> Result<Ended, RunError> {
-        if let Some(sink) = &mut self.outputs.sink {
-            sink.begin()?;
-        }
         let mut batch = Vec::new();
         let mut wait = SETTLING;
         loop {
@@ -135,6 +134,7 @@ impl<'a> Run<'a> {
             if let Some(ended) = self.take(&batch)? {
                 return Ok(ended);
             }
+            self.begin()?;
             if !batch.is_empty() {
                 self.flush()?;
             }
@@ -198,7 +198,8 @@ impl<'a> Run<'a> {
         {
             return Err(RunError::FilterNeedsTpBtf { flag });
         }
-        // First, so that the books hold what could not be written.
+        self.begin()?;
+        // Ahead of the rest, so that the books hold what could not be written.
         self.tracker.observe(observation);
         if let Some(tap) = &mut self.outputs.tap {
             tap.observation(observation)?;
@@ -235,6 +236,16 @@ impl<'a> Run<'a> {
         {
             sink.record(record)?;
             self.lines += 1;
+        }
+        Ok(())
+    }
+
+    /// Only once the source has shown that it works, so that a failure leaves stdout empty.
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if let Some(sink) = &mut self.outputs.sink
+            && !std::mem::replace(&mut self.begun, true)
+        {
+            sink.begin()?;
         }
         Ok(())
     }

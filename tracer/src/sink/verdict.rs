@@ -137,26 +137,24 @@ impl Verdict {
     }
 }
 
+/// `37 resets sent by api/402 (unread data)`, or how many went which way.
 fn resets(tally: &Tally) -> Option<String> {
     let resets = &tally.resets;
-    if resets.all() == 0 {
-        return None;
-    }
-    let mut text = counted(resets.all(), "reset", "resets");
-    if resets.received > 0 {
-        text += &format!(", {} received", count(resets.received));
-    }
-    if resets.sent > 0 {
-        text += &format!(", {} sent", count(resets.sent));
-        if let Some((sender, sent)) = resets.top_sender() {
-            let of_them = if sent == resets.sent { String::new() } else { format!(" {}", count(sent)) };
-            text += &match of_them.is_empty() {
-                true => format!(" by {sender}"),
-                false => format!(" (most by {sender}:{of_them})"),
-            };
+    let all = counted(resets.all(), "reset", "resets");
+    let sender = match resets.top_sender() {
+        Some((sender, sent)) if sent == resets.sent => format!(" by {sender}"),
+        Some((sender, sent)) => format!(" ({} by {sender})", count(sent)),
+        None => String::new(),
+    };
+    match (resets.sent, resets.received, resets.unknown) {
+        (0, 0, 0) => None,
+        (_, 0, 0) => Some(format!("{all} sent{sender}")),
+        (0, _, 0) => Some(format!("{all} received")),
+        (0, 0, _) => Some(format!("{all} of unknown direction")),
+        (sent, received, _) => {
+            Some(format!("{all}, {} sent{sender}, {} received", count(sent), count(received)))
         }
     }
-    Some(text)
 }
 
 fn unread(unread: &Unread) -> String {
