@@ -40,6 +40,9 @@ pub enum Command {
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),
+    /// Say what this host offers and what is missing
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArgs),
     /// Write the man page or shell completions to stdout
     #[command(after_help = examples::GENERATE)]
     Generate(GenerateArgs),
@@ -95,6 +98,14 @@ pub struct RecordArgs {
 pub enum RecordFormat {
     /// One JSON object a line
     Jsonl,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `generate`.

@@ -53,6 +53,13 @@ Examples:
 
 A recording is not filtered by process, address or cgroup: do that when it is read.";
 
+pub(super) const DOCTOR: &str = "\
+Examples:
+    finwait doctor
+    finwait doctor --json | jq -r '.checks[] | select(.verdict == \"no\") | .remedy'
+
+It loads the programs to try and attaches nothing. The exit code is 1 where finwait could not observe this kernel.";
+
 pub(super) const GENERATE: &str = "\
 Examples:
     finwait generate man > finwait.1
