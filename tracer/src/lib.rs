@@ -1,1 +1,3 @@
 //! finwait: see `core`.
+
+pub mod scenario;
