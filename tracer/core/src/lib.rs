@@ -11,9 +11,13 @@
 
 pub mod accounting;
 pub mod claim;
+mod close;
+mod endpoint;
 pub mod id;
 pub mod observation;
 pub mod record;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod tracker;
 
@@ -24,4 +28,4 @@ pub use observation::{Observation, StateChange};
 pub use record::Record;
 pub use time::{ClockPair, MonoNs, WallNs};
 pub use tracer_common::TcpState;
-pub use tracker::{Tracker, TrackerConfig};
+pub use tracker::{Fates, Tracker, TrackerConfig};

@@ -1,10 +1,26 @@
 //! The state machine: observations in, records out.
+//!
+//! Per socket the order of observations is the truth; times are never sorted. A connection is known by its socket's
+//! key and its generation; a loss makes unknown only what rests on the absence of an event.
+
+mod audit;
+mod connection;
+mod table;
 
 use std::collections::VecDeque;
 
+use tracer_common::TcpState;
+
+pub(crate) use self::audit::Audit;
+pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
+use self::table::{Queue, Slot, Table};
 use crate::accounting::Accounting;
-use crate::observation::Observation;
-use crate::record::Record;
+use crate::claim::{Claim, Evidence, Reason};
+use crate::close;
+use crate::id::{BootId, SocketKey};
+use crate::observation::{Host, Observation, StateChange};
+use crate::record::{Owner, Record, TransitionRecord};
+use crate::time::MonoNs;
 
 /// How much the tracker may hold, and how long it waits.
 #[derive(Clone, Copy, Debug)]
@@ -23,39 +39,311 @@ impl Default for TrackerConfig {
     }
 }
 
+/// What became of every connection that was taken in: their sum is always `begun`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    /// Connections and listeners taken in
+    pub begun: u64,
+    /// Ended with a close record
+    pub closed: u64,
+    /// Listeners that ended; they have no close record
+    pub listeners: u64,
+    /// Put out of the full table
+    pub evicted: u64,
+    /// Followed now
+    pub open: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Tracker {
+    config: TrackerConfig,
+    boot: BootId,
+    table: Table,
+    audit: Audit,
     records: VecDeque<Record>,
+    received: u64,
+    duplicates: u64,
+    chain_breaks: u64,
+    fates: Fates,
+    newest: MonoNs,
 }
 
 impl Tracker {
     /// An empty tracker.
     #[must_use]
-    pub fn new(_config: TrackerConfig) -> Self {
-        Self { records: VecDeque::new() }
+    pub fn new(config: TrackerConfig) -> Self {
+        Self {
+            config: TrackerConfig { capacity: config.capacity.max(1), ..config },
+            boot: BootId::default(),
+            table: Table::new(),
+            audit: Audit::default(),
+            records: VecDeque::new(),
+            received: 0,
+            duplicates: 0,
+            chain_breaks: 0,
+            fates: Fates::default(),
+            newest: MonoNs(0),
+        }
     }
 
     /// Takes in one observation.
-    pub fn observe(&mut self, _observation: &Observation) {}
+    pub fn observe(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Host(host) => self.begin(host),
+            Observation::Clock(_) => {}
+            Observation::StateChange(change) => self.state_change(change),
+            Observation::Watermark(watermark) => self.advance(watermark.at),
+            Observation::Counters(counters) => self.audit.count(counters),
+        }
+    }
 
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
         self.records.pop_front()
     }
 
-    /// The stream is over: whatever has closed is reported.
-    pub fn finish(&mut self) {}
+    /// The stream is over: whatever has closed is reported. What is still open has no end to report.
+    pub fn finish(&mut self) {
+        while let Some(slot) = self.table.oldest(Queue::Settling) {
+            self.end(slot);
+        }
+    }
 
     /// The books.
     #[must_use]
     pub fn accounting(&self) -> Accounting {
-        Accounting::default()
+        let counters = self.audit.counters();
+        Accounting {
+            received: self.received,
+            duplicates: self.duplicates,
+            lost_ring: counters.lost_ring,
+            recursion_missed: counters.recursion_missed,
+            // A repetition that the shadow made rescued nothing.
+            rescued: counters.rescued.map(|rescued| rescued.saturating_sub(self.duplicates)),
+            gaps: self.audit.gaps(),
+            chain_breaks: self.chain_breaks,
+            evicted: self.fates.evicted,
+            decode_errors: counters.decode_errors,
+            counted: counters.transitions.saturating_sub(self.duplicates),
+        }
     }
 
-    /// Connections followed now that have not ended.
+    /// Connections followed now that have not ended, listeners included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        0
+        self.table.len_of(Queue::Established) + self.table.len_of(Queue::Moving)
+    }
+
+    /// What became of every connection.
+    #[must_use]
+    pub fn fates(&self) -> Fates {
+        Fates { open: self.table.len() as u64, ..self.fates }
+    }
+
+    fn begin(&mut self, host: &Host) {
+        self.boot = host.boot_id;
+        self.audit.begin(host.since);
+    }
+
+    /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
+    /// is known.
+    fn advance(&mut self, at: MonoNs) {
+        while let Some(slot) = self.table.oldest(Queue::Settling) {
+            let due = self.table.get(slot).is_none_or(|connection| {
+                let closed_at = connection.last_seen_at();
+                closed_at.plus(self.config.settle_ns) <= at && self.audit.covers(closed_at)
+            });
+            if !due {
+                return;
+            }
+            self.end(slot);
+        }
+    }
+
+    fn state_change(&mut self, change: &StateChange) {
+        self.audit.number(change);
+        self.newest = self.newest.max(change.at);
+        let Some(key) = key_of(change) else {
+            self.received += 1; // a socket without any name: nothing to follow
+            return;
+        };
+        let found = self.find(key, change);
+        if found.and_then(|slot| self.table.get(slot)).is_some_and(|connection| connection.repeats(change)) {
+            self.duplicates += 1;
+            return;
+        }
+        self.received += 1;
+        let known = found.filter(|slot| {
+            !begins(change)
+                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change))
+        });
+        let slot = match known {
+            Some(slot) => {
+                self.name_by(slot, key);
+                slot
+            }
+            None => self.begin_connection(key, found, change),
+        };
+        self.step(slot, change);
+    }
+
+    /// By the event's own key; else by the socket's address, where it was known by that alone.
+    fn find(&self, key: SocketKey, change: &StateChange) -> Option<Slot> {
+        self.table.find(key).or_else(|| self.table.find(SocketKey::Address(change.sock_addr?)))
+    }
+
+    /// A connection known by its address alone is known by its cookie from now on.
+    fn name_by(&mut self, slot: Slot, key: SocketKey) {
+        let by_address = self
+            .table
+            .get(slot)
+            .is_some_and(|connection| matches!(connection.id.socket, SocketKey::Address(_)));
+        if by_address && matches!(key, SocketKey::Cookie(_)) {
+            self.table.rekey(slot, key);
+        }
+    }
+
+    fn begin_connection(&mut self, key: SocketKey, before: Option<Slot>, change: &StateChange) -> Slot {
+        if let Some(before) = before {
+            self.end(before);
+        }
+        if self.table.len() >= self.config.capacity {
+            self.make_room();
+        }
+        self.fates.begun += 1;
+        self.table.insert(Connection::first_seen(self.boot, key, change), Queue::Moving)
+    }
+
+    fn make_room(&mut self) {
+        if let Some(slot) = self.table.oldest(Queue::Settling) {
+            self.end(slot);
+            return;
+        }
+        let victim = self.table.oldest(Queue::Established).or_else(|| self.table.oldest(Queue::Moving));
+        if let Some(mut connection) = victim.and_then(|slot| self.table.remove(slot)) {
+            self.fates.evicted += 1;
+            self.release(&mut connection);
+        }
+    }
+
+    fn step(&mut self, slot: Slot, change: &StateChange) {
+        let actor = actor(change);
+        let Some(connection) = self.table.get_mut(slot) else { return };
+        let follows = connection.last().is_some();
+        let broken = follows && connection.state != change.old;
+        let in_old_state_ns = in_old_state(connection, change, &self.audit);
+        connection.apply(change, actor.value().copied());
+        let record = self.config.transitions.then(|| {
+            Box::new(TransitionRecord {
+                conn_id: connection.id,
+                change: change.clone(),
+                local: connection.tuple.local,
+                remote: connection.tuple.remote,
+                actor,
+                owner: connection.owner,
+                in_old_state_ns,
+                chain_broken: broken,
+            })
+        });
+        self.chain_breaks += u64::from(broken);
+        if let Some(record) = record {
+            self.tell(slot, record);
+        }
+        self.table.touch(slot, queue_of(change.new));
+    }
+
+    /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.
+    fn tell(&mut self, slot: Slot, record: Box<TransitionRecord>) {
+        let nameless = !own_cookie(&record.change) && record.change.cookie.is_some();
+        let Some(connection) = self.table.get_mut(slot) else { return };
+        if nameless {
+            connection.held = Some(record);
+            return;
+        }
+        let (id, tuple) = (connection.id, connection.tuple);
+        if let Some(mut held) = connection.held.take() {
+            (held.conn_id, held.local, held.remote) = (id, tuple.local, tuple.remote);
+            self.records.push_back(Record::Transition(held));
+        }
+        self.records.push_back(Record::Transition(record));
+    }
+
+    fn release(&mut self, connection: &mut Connection) {
+        if let Some(held) = connection.held.take() {
+            self.records.push_back(Record::Transition(held));
+        }
+    }
+
+    /// The connection is over, as far as it can be followed.
+    fn end(&mut self, slot: Slot) {
+        let Some(mut connection) = self.table.remove(slot) else { return };
+        self.release(&mut connection);
+        if connection.is_listener() {
+            self.fates.listeners += 1;
+            return;
+        }
+        self.fates.closed += 1;
+        let seen_until = self.newest;
+        let record = close::record(&connection, &self.audit, seen_until);
+        self.records.push_back(Record::Close(Box::new(record)));
+    }
+}
+
+/// The name under which the event's socket is known: its own cookie, else its address.
+fn key_of(change: &StateChange) -> Option<SocketKey> {
+    let address = change.sock_addr.map(SocketKey::Address);
+    let cookie = change.cookie.map(SocketKey::Cookie);
+    if own_cookie(change) { cookie.or(address) } else { address.or(cookie) }
+}
+
+/// Up to 6.12 a child's first transition comes before its cookie and its remote port are set: the cookie is its
+/// listener's (`inet_csk_clone_lock`; later kernels set both first).
+fn own_cookie(change: &StateChange) -> bool {
+    change.cookie.is_some()
+        && !((change.old, change.new) == (TcpState::Listen, TcpState::SynRecv) && change.dport.is_none())
+}
+
+/// A transition that no connection followed so far can make.
+fn begins(change: &StateChange) -> bool {
+    change.old == TcpState::Close || (change.old, change.new) == (TcpState::Listen, TcpState::SynRecv)
+}
+
+fn queue_of(state: TcpState) -> Queue {
+    match state {
+        TcpState::Established => Queue::Established,
+        TcpState::Close => Queue::Settling,
+        _ => Queue::Moving,
+    }
+}
+
+/// The task that made the transition: only where it held the socket's lock and is no kernel thread.
+fn actor(change: &StateChange) -> Claim<Owner> {
+    match (change.lock_owned, &change.task) {
+        (None, _) | (Some(true), None) => Claim::Unknown(Reason::FieldAbsent),
+        (Some(false), _) => Claim::Unknown(Reason::NoTask),
+        (Some(true), Some(task)) if task.kthread == Some(true) => Claim::Unknown(Reason::NoTask),
+        (Some(true), Some(task)) => Claim::known(Owner::from(task), [Evidence::LockOwned]),
+    }
+}
+
+fn in_old_state(connection: &Connection, change: &StateChange, audit: &Audit) -> Claim<u64> {
+    let Some(last) = connection.last() else { return Claim::Unknown(Reason::SeenFromMiddle) };
+    if last.step.new != change.old {
+        return Claim::Unknown(Reason::TransitionMissing);
+    }
+    if audit.lost_between(last.step.at, change.at) && !connection.proves_same(change) {
+        return Claim::Unknown(Reason::LossInInterval);
+    }
+    let entered = connection
+        .trace
+        .iter()
+        .rev()
+        .take_while(|trace| trace.step.new == change.old)
+        .last()
+        .map_or(last.step.at, |trace| trace.step.at);
+    match change.at.since(entered) {
+        Some(ns) => Claim::known(ns, [Evidence::UnbrokenChain]),
+        None => Claim::Unknown(Reason::TimeBackwards),
     }
 }

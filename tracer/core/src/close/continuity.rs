@@ -1,0 +1,97 @@
+//! From which of its events on a connection is proven to be one and the same, and which neighbours are adjacent.
+
+use tracer_common::TcpState;
+
+use crate::claim::Reason;
+use crate::record::Step;
+use crate::time::MonoNs;
+use crate::tracker::{Audit, Connection, Space, Trace};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Continuity {
+    /// Index of the first event that is proven to belong to the connection that ended.
+    pub(crate) start: usize,
+    /// The proven events begin with the connection's first transition.
+    pub(crate) whole: bool,
+    /// Why earlier events cannot be spoken for.
+    pub(crate) missing: Reason,
+    /// Places where an old state was not the last new one.
+    pub(crate) chain_breaks: u32,
+    links: Vec<Link>,
+}
+
+/// How an event hangs on the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// Nothing lies between
+    Adjacent,
+    /// The same connection, but transitions between are missing
+    Missing,
+    /// Something may lie between, even another connection's whole life
+    Unproven(Reason),
+}
+
+impl Continuity {
+    pub(crate) fn of(connection: &Connection, audit: &Audit, seen_until: MonoNs) -> Self {
+        let trace = &connection.trace;
+        let links: Vec<Link> =
+            trace.windows(2).map(|pair| link(&pair[0], &pair[1], audit, seen_until)).collect();
+        let start =
+            links.iter().rposition(|link| matches!(link, Link::Unproven(_))).map_or(0, |index| index + 1);
+        let missing = match start.checked_sub(1).and_then(|index| links.get(index)) {
+            Some(Link::Unproven(reason)) => *reason,
+            _ => Reason::SeenFromMiddle,
+        };
+        let breaks = trace.windows(2).filter(|pair| pair[0].step.new != pair[1].step.old).count();
+        Self {
+            start,
+            whole: start == 0 && trace.first().is_some_and(|first| is_birth(first.step)),
+            missing,
+            chain_breaks: u32::try_from(breaks).unwrap_or(u32::MAX),
+            links,
+        }
+    }
+
+    /// The events that are proven to belong together.
+    pub(crate) fn proven<'a>(&self, connection: &'a Connection) -> impl Iterator<Item = &'a Trace> + use<'a> {
+        connection.trace.iter().skip(self.start)
+    }
+
+    /// Why an event among the proven ones was not seen.
+    pub(crate) fn missing_inside(&self) -> Reason {
+        if self.chain_breaks > 0 { Reason::TransitionMissing } else { self.missing }
+    }
+
+    /// Why the time from event `from` to the later event `to` is not that of one state, if it is not.
+    pub(crate) fn broken_between(&self, from: usize, to: usize) -> Option<Reason> {
+        self.links.get(from..to)?.iter().find_map(|link| match link {
+            Link::Adjacent => None,
+            Link::Missing => Some(Reason::TransitionMissing),
+            Link::Unproven(reason) => Some(*reason),
+        })
+    }
+}
+
+/// A connection's first transition.
+pub(crate) fn is_birth(step: Step) -> bool {
+    matches!(
+        (step.old, step.new),
+        (TcpState::Close, TcpState::SynSent) | (TcpState::Listen, TcpState::SynRecv)
+    )
+}
+
+/// Without a proof by numbers, an unbroken chain proves as much only if nothing was lost on the way: a descriptor may
+/// have closed and connected again unseen. What lies past the last reading of the counters may have been lost.
+fn link(one: &Trace, next: &Trace, audit: &Audit, seen_until: MonoNs) -> Link {
+    let chained = one.step.new == next.step.old;
+    let same = one.space == Space::Same && next.space == Space::Same;
+    let (from, to) = (one.step.at, next.step.at);
+    let lost = audit.lost_between(from, to) || to > audit.covered_until() && to <= seen_until;
+    match (chained, same, lost) {
+        (true, true, _) | (true, false, false) => Link::Adjacent,
+        (false, true, _) => Link::Missing,
+        (true, false, true) => Link::Unproven(Reason::LossInInterval),
+        (false, false, _) => Link::Unproven(Reason::TransitionMissing),
+    }
+}
