@@ -4,6 +4,7 @@
 //! * [`Namespace`]: two threads in a fresh network namespace; it ends with them and their sockets, however they end
 //! * [`catalog`]: the scenarios; each returns the [`Made`] it produced
 //! * [`check`]: compares what was reported with what was made
+//! * [`watch`]: probe and tracker around the traffic
 
 mod actor;
 pub mod catalog;
@@ -16,6 +17,7 @@ mod opens;
 mod procnet;
 mod resets;
 mod stage;
+pub mod watch;
 
 pub use actor::{Actor, Pending};
 pub use catalog::Scenario;
