@@ -35,8 +35,6 @@ pub const CONST_FEATURES: &str = "FEATURES";
 pub const CONST_PRESENT: &str = "PRESENT";
 /// Load-time constant: [`KernelFilter`].
 pub const CONST_FILTER: &str = "FILTER";
-/// Load-time constant: `[u16; 16]`, byte offsets of the classic tracepoint's record, see [`classic`].
-pub const CONST_CLASSIC: &str = "CLASSIC";
 
 /// What the running kernel offers to the programs, as bits of [`CONST_FEATURES`].
 pub mod feature {
@@ -50,7 +48,10 @@ pub mod feature {
     pub const FILTER: u32 = 1 << 3;
 }
 
-/// Slots of [`CONST_CLASSIC`]: members of `trace_event_raw_inet_sock_set_state`.
+/// Members of `trace_event_raw_inet_sock_set_state`, the classic tracepoint's record.
+///
+/// Their offsets are compiled in: the verifier takes no load-time constant there. The layout has been the same since 5.6;
+/// user space compares it with the running kernel's and does without the program where it differs.
 pub mod classic {
     /// `skaddr`, pointer.
     pub const SKADDR: usize = 0;
@@ -74,11 +75,13 @@ pub mod classic {
     pub const SADDR_V6: usize = 9;
     /// `daddr_v6`, 16 bytes.
     pub const DADDR_V6: usize = 10;
-    /// Number of slots in the constant.
-    pub const SLOTS: usize = 16;
     /// Member names in slot order, as BTF and the tracefs format file spell them.
     pub const MEMBERS: [&str; 11] = [
         "skaddr", "oldstate", "newstate", "sport", "dport", "family", "protocol", "saddr", "daddr",
         "saddr_v6", "daddr_v6",
     ];
+    /// Byte offsets in slot order.
+    pub const OFFSETS: [u16; 11] = [8, 16, 20, 24, 26, 28, 30, 32, 36, 40, 56];
+    /// Sizes in slot order.
+    pub const SIZES: [u16; 11] = [8, 4, 4, 2, 2, 2, 2, 4, 4, 16, 16];
 }

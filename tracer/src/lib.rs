@@ -1,3 +1,4 @@
 //! finwait: see `core`.
 
+pub mod probe;
 pub mod scenario;

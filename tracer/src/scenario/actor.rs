@@ -36,7 +36,7 @@ impl Actor {
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                let outcome = prepare().map(|value| (nix::unistd::gettid(), value));
+                let outcome = prepare().map(|value| (rustix::thread::gettid(), value));
                 let usable = outcome.is_ok();
                 if ready.send(outcome).is_ok() && usable {
                     inbox.into_iter().for_each(|job| job());
@@ -46,7 +46,7 @@ impl Actor {
         let (tid, value) = Pending(prepared).wait()?;
         let owner = Owner {
             tgid: Pid(std::process::id()),
-            pid: Pid(u32::try_from(tid.as_raw())?),
+            pid: Pid(u32::try_from(tid.as_raw_nonzero().get())?),
             comm: Comm::from_text(name),
             start_boot_ns: None,
         };

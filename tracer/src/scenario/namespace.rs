@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use finwait_core::NetNs;
-use nix::sched::{CloneFlags, unshare};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::actor::Actor;
 use super::interface::bring_up_loopback;
@@ -29,7 +29,9 @@ impl Namespace {
     /// Makes the namespace. Needs CAP_SYS_ADMIN; the calling thread stays where it is.
     pub fn new() -> Result<Self> {
         let (client, (server, inode)) = Actor::spawn(CLIENT, || {
-            unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (needs CAP_SYS_ADMIN)")?;
+            // SAFETY: a network namespace of its own takes no memory and no descriptor from this thread.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+                .context("making a network namespace (needs CAP_SYS_ADMIN)")?;
             bring_up_loopback()?;
             let inode = current_inode()?;
             // A thread starts in its maker's namespace.

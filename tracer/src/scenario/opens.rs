@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result, bail};
 use finwait_core::TcpState::{Close, SynSent};
 use finwait_core::record::{CloseKind, Role, Successor};
-use nix::errno::Errno;
+use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::closes::client_first_over;
@@ -55,7 +55,7 @@ pub(super) fn refused(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
 
 fn expect_refusal(socket: &Socket, remote: SocketAddr) -> Result<()> {
     match socket.connect(&remote.into()) {
-        Err(error) if error.raw_os_error() == Some(Errno::ECONNREFUSED as i32) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(Errno::CONNREFUSED.raw_os_error()) => Ok(()),
         Err(error) => Err(error).context("a connect that should be refused"),
         Ok(()) => bail!("a connect to {remote} was answered, though nobody listens there"),
     }
@@ -70,7 +70,7 @@ pub(super) fn cancelled(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
-            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
             other => bail!("a connect that should hang ended: {other:?}"),
         }
         let local = socket.local_addr()?.as_socket().context("no IP address")?;

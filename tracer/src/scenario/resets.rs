@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use finwait_core::TcpState::Close;
 use finwait_core::record::{CloseKind, ResetCause, ResetDirection, Successor};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::closes::{client_side, server_side, single};
 use super::made::{Fact, Made, MadeReset, MadeSide};
@@ -93,10 +94,9 @@ pub(super) fn unaccepted(stage: &Stage<'_>, name: &'static str) -> Result<Made> 
 }
 
 fn wait_acceptable(listening: &super::stage::Listening) -> Result<()> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let mut fds = [PollFd::new(listening.socket.as_fd(), PollFlags::POLLIN)];
-    let ready = poll(&mut fds, PollTimeout::from(5000_u16)).context("waiting for a connection to accept")?;
+    let mut fds = [PollFd::new(&listening.socket, PollFlags::IN)];
+    let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let ready = poll(&mut fds, Some(&limit)).context("waiting for a connection to accept")?;
     anyhow::ensure!(ready == 1, "no connection to accept within 5 s");
     Ok(())
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Socket, Type};
 
 /// Connections between two messages from server to client.
@@ -127,6 +126,6 @@ fn await_end(mut stream: &TcpStream) -> Result<()> {
 
 fn pin(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("running on CPU {cpu}"))
+    set.set(cpu);
+    sched_setaffinity(None, &set).with_context(|| format!("running on CPU {cpu}"))
 }

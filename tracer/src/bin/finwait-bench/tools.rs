@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::{ProgramInfo, loaded_programs};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tracer::scenario::Namespace;
 
 use crate::traffic;
@@ -99,9 +98,9 @@ impl Running {
 
     fn pin(&self, cpu: usize) -> Result<()> {
         let mut set = CpuSet::new();
-        set.set(cpu)?;
+        set.set(cpu);
         // Threads started later follow; none is at work yet.
-        sched_setaffinity(self.pid()?, &set).context("pinning a tool")
+        sched_setaffinity(Some(self.pid()?), &set).context("pinning a tool")
     }
 
     fn await_attached(&mut self, before: &HashSet<u32>, namespace: &Namespace) -> Result<()> {
@@ -144,7 +143,7 @@ impl Running {
 
     /// Ends the tool as a user would.
     pub(crate) fn stop(mut self) -> Result<()> {
-        kill(self.pid()?, Signal::SIGINT).context("ending a tool")?;
+        kill_process(self.pid()?, Signal::INT).context("ending a tool")?;
         let end = Instant::now() + LIMIT;
         while self.child.try_wait()?.is_none() {
             ensure!(Instant::now() < end, "a tool did not end after SIGINT");
@@ -154,7 +153,7 @@ impl Running {
     }
 
     fn pid(&self) -> Result<Pid> {
-        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
+        Ok(Pid::from_child(&self.child))
     }
 }
 

@@ -4,8 +4,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tracer::scenario::{Actor, Namespace};
 
 use crate::load::{TRANSITIONS_OF_LISTENER, TRANSITIONS_PER_CONNECTION};
@@ -88,11 +88,11 @@ pub(crate) fn transitions_of(connections: u32) -> u64 {
 pub(crate) fn steer_packets(namespace: &Namespace) -> Result<()> {
     // The namespace's own sysfs is needed, hence a mount; it ends with the thread.
     let job = || -> Result<()> {
-        unshare(CloneFlags::CLONE_NEWNS).context("making a mount namespace")?;
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .context("leaving mounts private")?;
-        mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).context("mounting sysfs")?;
+        // SAFETY: a mount namespace of its own takes no memory and no descriptor from this thread.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("making a mount namespace")?;
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+            .context("keeping mounts to ourselves")?;
+        mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).context("mounting sysfs")?;
         std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", "3").context("steering packets")?;
         Ok(())
     };

@@ -1,0 +1,164 @@
+//! prime and shadow: transitions seen through the BTF-typed tracepoint.
+
+use aya_ebpf::{
+    helpers::{bpf_get_socket_cookie, generated},
+    programs::BtfTracePointContext,
+};
+use tracer_common::{Field, PROGRAM_PRIME, PROGRAM_SHADOW, feature};
+
+use crate::{
+    consts,
+    cpu::Cpu,
+    emit,
+    filter::{self, Subject},
+    object::Object,
+    tokens,
+};
+
+const IPPROTO_TCP: u16 = 6;
+
+/// One call of the tracepoint: `trace_inet_sock_set_state(sk, old, new)`.
+pub(crate) struct Transition {
+    pub(crate) socket: Object,
+    /// The same socket as tcp_sock; `None` where the kernel says it is not one.
+    pub(crate) tcp: Option<Object>,
+    pub(crate) old: u8,
+    pub(crate) new: u8,
+}
+
+/// `None` where the per-CPU entry is missing.
+#[inline(always)]
+pub(crate) fn prime(context: &BtfTracePointContext) -> Option<()> {
+    let cpu = Cpu::this()?;
+    let (socket, old, new) = arguments(context);
+    tokens::push(cpu, socket, old, new);
+    if let Some(transition) = relevant(socket, old, new) {
+        let depth = cpu.enter();
+        emit::socket(&depth, PROGRAM_PRIME, &transition);
+        depth.leave();
+    }
+    Some(())
+}
+
+/// `None` where the per-CPU entry is missing.
+#[inline(always)]
+pub(crate) fn shadow(context: &BtfTracePointContext) -> Option<()> {
+    let cpu = Cpu::this()?;
+    let (socket, old, new) = arguments(context);
+    if tokens::take(cpu, socket, old, new) {
+        return Some(());
+    }
+    let depth = cpu.enter();
+    depth.count_untokened();
+    match relevant(socket, old, new) {
+        Some(transition) => emit::socket(&depth, PROGRAM_SHADOW, &transition),
+        None => depth.count_untokened_irrelevant(),
+    }
+    depth.leave();
+    Some(())
+}
+
+#[inline(always)]
+fn arguments(context: &BtfTracePointContext) -> (Object, u8, u8) {
+    // SAFETY: the tracepoint's first argument is the socket.
+    let socket = unsafe { Object::new(context.arg(0)) };
+    (socket, context.arg::<u64>(1) as u8, context.arg::<u64>(2) as u8)
+}
+
+/// MPTCP's parent sockets, SCTP and DCCP call the tracepoint too: none of them is a TCP connection.
+#[inline(always)]
+fn relevant(socket: Object, old: u8, new: u8) -> Option<Transition> {
+    if socket.read::<u16>(Field::Protocol) != IPPROTO_TCP {
+        return None;
+    }
+    // SAFETY: the helper takes any socket and returns null where it is no full TCP socket.
+    let tcp = unsafe { generated::bpf_skc_to_tcp_sock(socket.address().cast_mut().cast()) } as *const u8;
+    // SAFETY: BTF-typed by the helper.
+    let tcp = if tcp.is_null() { None } else { Some(unsafe { Object::new(tcp) }) };
+    let transition = Transition { socket, tcp, old, new };
+    if filter::is_set() && !filter::passes(&transition.subject()) {
+        return None;
+    }
+    Some(transition)
+}
+
+impl Transition {
+    #[inline(always)]
+    fn subject(&self) -> Subject {
+        let bound = match self.tcp {
+            Some(tcp) => u16::from_be(tcp.read(Field::Sport)),
+            None => 0,
+        };
+        Subject {
+            old: self.old,
+            family: self.socket.read(Field::Family),
+            local_port: if bound != 0 { bound } else { self.socket.read(Field::Num) },
+            remote_port: u16::from_be(self.socket.read(Field::Dport)),
+            local_v6: self.socket.read_words(Field::LocalV6),
+            remote_v6: self.socket.read_words(Field::RemoteV6),
+            netns: Some(netns(self.socket)),
+        }
+    }
+}
+
+/// The socket's cookie, given to it now if it had none.
+#[inline(always)]
+pub(crate) fn cookie(socket: Object) -> u64 {
+    let cookie: u64 = socket.read(Field::Cookie);
+    if cookie == 0 && consts::feature(feature::COOKIE_HELPER) {
+        // SAFETY: the helper takes any socket.
+        return unsafe { bpf_get_socket_cookie(socket.address().cast_mut().cast()) };
+    }
+    cookie
+}
+
+/// Inode number of the socket's network namespace.
+#[inline(always)]
+pub(crate) fn netns(socket: Object) -> u32 {
+    match socket.follow(Field::Net) {
+        Some(net) => net.read(Field::NetnsInum),
+        None => 0,
+    }
+}
+
+/// Inode number of the socket's file; 0 before accept() and after close().
+#[inline(always)]
+pub(crate) fn inode(socket: Object) -> u64 {
+    let inode = || socket.follow(Field::Socket)?.follow(Field::SocketFile)?.follow(Field::FileInode);
+    match inode() {
+        Some(inode) => inode.read(Field::InodeNumber),
+        None => 0,
+    }
+}
+
+/// Inode number of the cgroup2 directory that the socket was made in; 0 if none.
+#[inline(always)]
+pub(crate) fn cgroup(socket: Object) -> u64 {
+    if consts::feature(feature::CGROUP_TAGGED) {
+        return tagged_cgroup(socket);
+    }
+    let node = || socket.follow(Field::Cgroup)?.follow(Field::CgroupNode);
+    match node() {
+        Some(node) => node.read(Field::KernfsId),
+        None => 0,
+    }
+}
+
+/// Up to 5.14 the pointer is a word whose lowest bits are tags: bit 0 says that it is no pointer at all.
+#[inline(always)]
+fn tagged_cgroup(socket: Object) -> u64 {
+    let (Some(node), Some(id)) = (consts::offset(Field::CgroupNode), consts::offset(Field::KernfsId)) else {
+        return 0;
+    };
+    let word: u64 = socket.read(Field::CgroupTagged);
+    if word == 0 || word & 1 != 0 {
+        return 0;
+    }
+    let (mut kn, mut value) = (0u64, 0u64);
+    // SAFETY: the helper checks both addresses; the word is a number to the verifier, so no direct load.
+    unsafe {
+        generated::bpf_probe_read_kernel((&raw mut kn).cast(), 8, ((word & !3) + node as u64) as *const _);
+        generated::bpf_probe_read_kernel((&raw mut value).cast(), 8, (kn + id as u64) as *const _);
+    }
+    value
+}

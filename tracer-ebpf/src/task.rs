@@ -1,0 +1,42 @@
+//! The current task. It means something only where it holds the socket's lock: in softirq it is a bystander.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
+use tracer_common::{Field, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, feature};
+
+use crate::{consts, object::Object};
+
+const PF_EXITING: u32 = 0x4;
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// What a record says of the task.
+pub(crate) struct Task {
+    pub(crate) tgid: u32,
+    pub(crate) pid: u32,
+    pub(crate) comm: [u64; 2],
+    pub(crate) start_boot_ns: u64,
+    pub(crate) flags: u8,
+}
+
+impl Task {
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        if consts::feature(feature::TASK_BTF) {
+            // SAFETY: the helper returns the current task, BTF-typed. One call is cheaper than the two helpers below.
+            let task = unsafe { Object::new(generated::bpf_get_current_task_btf() as *const u8) };
+            let flags: u32 = task.read(Field::TaskFlags);
+            return Self {
+                tgid: task.read(Field::TaskTgid),
+                pid: task.read(Field::TaskPid),
+                comm: task.read_words(Field::TaskComm),
+                start_boot_ns: task.read(Field::TaskStart),
+                flags: (if flags & PF_KTHREAD != 0 { TASK_FLAG_KTHREAD } else { 0 })
+                    | (if flags & PF_EXITING != 0 { TASK_FLAG_EXITING } else { 0 }),
+            };
+        }
+        let id = bpf_get_current_pid_tgid();
+        let mut comm = [0u64; 2];
+        // SAFETY: a buffer of the size given. On failure the helper zeroes it.
+        unsafe { generated::bpf_get_current_comm((&raw mut comm).cast(), 16) };
+        Self { tgid: (id >> 32) as u32, pid: id as u32, comm, start_boot_ns: 0, flags: 0 }
+    }
+}

@@ -1,0 +1,217 @@
+//! The kernel programs' counters.
+
+use std::{io, os::unix::fs::FileExt};
+
+use aya::{Pod, maps::MapError};
+use finwait_core::observation::{self, Program, Stream};
+use finwait_core::{MonoNs, TcpState};
+use tracer_common::{
+    CpuState, DEPTHS, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAMS, pair_index,
+};
+
+use super::load::Probe;
+
+/// One CPU's counters as aya reads them.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct CpuBytes(CpuState);
+
+// SAFETY: made of u64 only.
+unsafe impl Pod for CpuBytes {}
+
+/// Why the counters could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CountersError {
+    /// bpf(BPF_MAP_LOOKUP_ELEM) failed.
+    #[error("cannot read the programs' counters: {0}")]
+    Map(#[from] MapError),
+    /// fdinfo of the program.
+    #[error("cannot read /proc/self/fdinfo of prime: {0}")]
+    Info(#[from] io::Error),
+}
+
+/// Where one stream of sequence numbers stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamCount {
+    /// CPU, program and depth
+    pub stream: Stream,
+    /// Last number given out, 0 if none
+    pub seq: u64,
+    /// Of these, how many found no room in the ring
+    pub lost_ring: u64,
+}
+
+/// Totals since attaching. While programs run the words are read one after the other: a sum may be off by those that
+/// came in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// When reading began
+    pub at: MonoNs,
+    pairs: Vec<u64>,
+    /// Streams that gave out at least one number
+    pub streams: Vec<StreamCount>,
+    /// Records that found no room in the ring
+    pub lost_ring: u64,
+    /// Transitions that may be of interest and that prime was skipped for; `None` in the classic tier and where the
+    /// kernel does not count (before 5.12)
+    pub recursion_missed: Option<u64>,
+    /// Transitions that shadow reported: those of `recursion_missed`, and rare repetitions; `None` in the classic tier
+    pub rescued_candidates: Option<u64>,
+    /// Transitions that shadow found without a token, relevant or not; `None` in the classic tier
+    pub untokened: Option<u64>,
+}
+
+impl KernelCounters {
+    /// Transitions from `old` to `new`, counted before the ring was asked for room.
+    #[must_use]
+    pub fn pair(&self, old: TcpState, new: TcpState) -> u64 {
+        self.pairs[pair_index(old.raw(), new.raw())]
+    }
+
+    /// All transitions counted.
+    #[must_use]
+    pub fn transitions(&self) -> u64 {
+        self.pairs.iter().sum()
+    }
+
+    /// Numbers given out by `program`, lost records included.
+    #[must_use]
+    pub fn emitted(&self, program: Program) -> u64 {
+        self.streams.iter().filter(|count| count.stream.program == program).map(|count| count.seq).sum()
+    }
+
+    /// The same as an observation.
+    #[must_use]
+    pub fn observation(&self, decode_errors: u64) -> observation::Counters {
+        observation::Counters {
+            at: self.at,
+            transitions: self.transitions(),
+            lost_ring: self.lost_ring,
+            recursion_missed: self.recursion_missed,
+            rescued: self.rescued_candidates,
+            decode_errors,
+        }
+    }
+
+    fn sum<'a>(at: MonoNs, cpus: impl Iterator<Item = &'a CpuState>) -> (Self, u64, u64) {
+        let mut counters = Self {
+            at,
+            pairs: vec![0; PAIR_STATES * PAIR_STATES],
+            streams: Vec::new(),
+            lost_ring: 0,
+            recursion_missed: None,
+            rescued_candidates: None,
+            untokened: None,
+        };
+        let (mut untokened, mut irrelevant) = (0, 0);
+        for (cpu, state) in cpus.enumerate() {
+            for pairs in &state.pairs {
+                counters.pairs.iter_mut().zip(pairs).for_each(|(sum, pair)| *sum += pair);
+            }
+            for (program, depth) in (0..PROGRAMS).flat_map(|program| (0..DEPTHS).map(move |depth| (program, depth))) {
+                let (seq, lost_ring) = (state.seq[program][depth], state.lost_ring[program][depth]);
+                counters.lost_ring += lost_ring;
+                if let Some(program) = program_of(program as u8)
+                    && seq != 0
+                {
+                    let stream = Stream { cpu: cpu as u16, program, depth: depth as u8 };
+                    counters.streams.push(StreamCount { stream, seq, lost_ring });
+                }
+            }
+            untokened += state.untokened.iter().sum::<u64>();
+            irrelevant += state.untokened_irrelevant.iter().sum::<u64>();
+        }
+        (counters, untokened, irrelevant)
+    }
+}
+
+/// The program behind a record's number.
+pub(super) fn program_of(raw: u8) -> Option<Program> {
+    match raw {
+        PROGRAM_PRIME => Some(Program::Prime),
+        PROGRAM_SHADOW => Some(Program::Shadow),
+        PROGRAM_CLASSIC => Some(Program::Classic),
+        _ => None,
+    }
+}
+
+impl Probe {
+    /// Reads the counters of all CPUs.
+    ///
+    /// # Errors
+    /// The map or fdinfo cannot be read.
+    pub fn counters(&self) -> Result<KernelCounters, CountersError> {
+        let at = super::host::monotonic_now();
+        let cpus = self.cpus.get(&0, 0)?;
+        let (mut counters, untokened, irrelevant) = KernelCounters::sum(at, cpus.iter().map(|cpu| &cpu.0));
+        if self.tier() == observation::Tier::TpBtf {
+            counters.untokened = Some(untokened);
+            counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
+            // The kernel counts every run it skipped; shadow knows which of them were not TCP or filtered out.
+            counters.recursion_missed = self.prime_misses()?.map(|misses| misses.saturating_sub(irrelevant));
+        }
+        Ok(counters)
+    }
+
+    /// A single look-up: fails where the kernel wants a capability for it that is gone.
+    pub(super) fn probe_look_up(&self) -> Result<(), MapError> {
+        self.cpus.get(&0, 0).map(drop)
+    }
+
+    fn prime_misses(&self) -> io::Result<Option<u64>> {
+        let Some(file) = &self.prime_info else { return Ok(None) };
+        let mut text = [0; 1024];
+        let length = file.read_at(&mut text, 0)?;
+        Ok(recursion_misses(&String::from_utf8_lossy(&text[..length])))
+    }
+}
+
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> CpuState {
+        CpuState {
+            depth: 0,
+            top: 0,
+            tokens: [tracer_common::Token::default(); tracer_common::TOKENS],
+            seq: [[0; DEPTHS]; PROGRAMS],
+            lost_ring: [[0; DEPTHS]; PROGRAMS],
+            untokened: [0; DEPTHS],
+            untokened_irrelevant: [0; DEPTHS],
+            pairs: [[0; PAIR_STATES * PAIR_STATES]; DEPTHS],
+        }
+    }
+
+    #[test]
+    fn cpus_and_depths_are_summed() {
+        let (mut one, mut two) = (empty(), empty());
+        one.pairs[0][pair_index(7, 2)] = 3;
+        two.pairs[1][pair_index(7, 2)] = 4;
+        two.pairs[0][pair_index(1, 4)] = 1;
+        one.seq[0][0] = 3;
+        two.seq[0][0] = 1;
+        two.seq[1][1] = 4;
+        two.lost_ring[1][1] = 2;
+        two.untokened[1] = 6;
+        two.untokened_irrelevant[1] = 2;
+        let (counters, untokened, irrelevant) = KernelCounters::sum(MonoNs(1), [&one, &two].into_iter());
+        assert_eq!(counters.pair(TcpState::Close, TcpState::SynSent), 7);
+        assert_eq!((counters.transitions(), counters.lost_ring), (8, 2));
+        assert_eq!(counters.emitted(Program::Prime), 4);
+        assert_eq!(counters.emitted(Program::Shadow), 4);
+        assert_eq!((untokened, irrelevant), (6, 2));
+        let stream = Stream { cpu: 1, program: Program::Shadow, depth: 1 };
+        assert!(counters.streams.contains(&StreamCount { stream, seq: 4, lost_ring: 2 }));
+    }
+
+    #[test]
+    fn misses_are_read_where_the_kernel_counts_them() {
+        assert_eq!(recursion_misses("pos:\t0\nrun_cnt:\t5\nrecursion_misses:\t42\n"), Some(42));
+        assert_eq!(recursion_misses("pos:\t0\nrun_cnt:\t5\n"), None);
+    }
+}

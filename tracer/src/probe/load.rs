@@ -1,0 +1,318 @@
+//! Loading and attaching. Nothing is pinned: everything goes away with the [`Probe`], at the latest with the process.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    programs::ProgramError,
+};
+use finwait_core::observation::Tier;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tracer_common::{KernelFilter, MAP_CPUS, MAP_EVENTS};
+
+use super::{
+    btf::Btf,
+    counters::CpuBytes,
+    host::{KernelVersion, kernel_release},
+    object::{self, Constants},
+    offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
+    preflight::{self, Capabilities},
+    ring::RingReader,
+};
+
+/// Which tier to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TierChoice {
+    /// tp_btf, or classic where that cannot be had
+    #[default]
+    Auto,
+    /// tp_btf or nothing
+    TpBtf,
+    /// The classic tracepoint or nothing
+    Classic,
+}
+
+/// What to attach.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbeConfig {
+    /// Size of the ring buffer in bytes; rounded up to a power of two of pages
+    pub ring_bytes: u32,
+    /// What the kernel may drop early. The classic tier knows no namespaces: there it ignores `netns`.
+    pub filter: KernelFilter,
+    /// Which tier to use
+    pub tier: TierChoice,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self { ring_bytes: 8 << 20, filter: KernelFilter::default(), tier: TierChoice::Auto }
+    }
+}
+
+/// Why nothing is attached, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// No ring buffer before 5.8.
+    #[error("kernel {release} is too old: finwait needs Linux 5.8 or later")]
+    KernelTooOld {
+        /// uname -r
+        release: String,
+    },
+    /// Not allowed to load programs.
+    #[error("missing {}: run as root, or grant them to the binary: setcap cap_bpf,cap_perfmon=ep", .missing.join(" and "))]
+    MissingCapabilities {
+        /// Names of the capabilities
+        missing: Vec<&'static str>,
+    },
+    /// The tier asked for cannot be had.
+    #[error("the {tier} tier is not to be had: {reason}")]
+    TierRefused {
+        /// Its name
+        tier: &'static str,
+        /// One sentence
+        reason: String,
+    },
+    /// Neither tier can be had.
+    #[error("cannot attach. BTF-typed tracepoint: {tp_btf}. Classic tracepoint: {classic}")]
+    NoTier {
+        /// Why not tp_btf
+        tp_btf: String,
+        /// Why not the classic tracepoint
+        classic: String,
+    },
+    /// A map of the object cannot be used.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Name of the map
+        name: &'static str,
+        /// aya's error
+        source: MapError,
+    },
+    /// The ring's reader was taken before.
+    #[error("the ring buffer has its reader already")]
+    RingTaken,
+}
+
+/// The attached programs. Dropping it detaches them.
+pub struct Probe {
+    tier: Tier,
+    fallback: Option<String>,
+    present: u64,
+    ring: Option<RingBuf<MapData>>,
+    pub(super) cpus: PerCpuArray<MapData, CpuBytes>,
+    /// prime's entry in fdinfo, opened while we may: after privileges are dropped some kernels would refuse.
+    pub(super) prime_info: Option<File>,
+    #[cfg(feature = "kernel-log")]
+    logger: Option<aya_log::EbpfLogger<&'static dyn aya_log::Log>>,
+    /// Owns programs and links.
+    object: Ebpf,
+}
+
+impl Probe {
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    /// One sentence that says what is missing and what to do.
+    pub fn attach(config: &ProbeConfig) -> Result<Self, ProbeError> {
+        let release = kernel_release();
+        if KernelVersion::parse(&release).is_some_and(|version| version < KernelVersion(5, 8)) {
+            return Err(ProbeError::KernelTooOld { release });
+        }
+        let missing = Capabilities::effective().map(|own| own.missing_for_loading()).unwrap_or_default();
+        if !missing.is_empty() {
+            return Err(ProbeError::MissingCapabilities { missing });
+        }
+        raise_memlock(&release);
+
+        let refused = |tier, reason| ProbeError::TierRefused { tier, reason };
+        match config.tier {
+            TierChoice::TpBtf => attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?.finish(None),
+            TierChoice::Classic => {
+                attach_classic(config).map_err(|reason| refused("classic", reason))?.finish(None)
+            }
+            TierChoice::Auto => match attach_tp_btf(config) {
+                Ok(attached) => attached.finish(None),
+                Err(tp_btf) => match attach_classic(config) {
+                    Ok(attached) => attached.finish(Some(tp_btf)),
+                    Err(classic) => Err(ProbeError::NoTier { tp_btf, classic }),
+                },
+            },
+        }
+    }
+
+    /// The tier in force.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Why it is not the better one.
+    #[must_use]
+    pub fn fallback_reason(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// [`tracer_common::present`] bits that records can carry here.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// The reader of the records; there is one.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn take_ring(&mut self) -> Result<RingReader, ProbeError> {
+        self.ring.take().map(RingReader::new).ok_or(ProbeError::RingTaken)
+    }
+
+    /// Names of the programs attached and how long they ran: (name, runs, nanoseconds). Numbers stay 0 unless statistics
+    /// are on (`kernel.bpf_stats_enabled`, or [`aya::sys::enable_stats`]).
+    #[must_use]
+    pub fn run_times(&self) -> Vec<(&'static str, u64, u64)> {
+        let names: &[&'static str] = match self.tier {
+            Tier::TpBtf => &[object::PRIME, object::SHADOW],
+            Tier::Classic => &[object::CLASSIC],
+        };
+        names
+            .iter()
+            .filter_map(|name| {
+                let info = self.object.program(name)?.info().ok()?;
+                Some((*name, info.run_count(), u64::try_from(info.run_time().as_nanos()).ok()?))
+            })
+            .collect()
+    }
+
+    /// Hands the programs' diagnostics to the `log` crate.
+    #[cfg(feature = "kernel-log")]
+    pub fn flush_kernel_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+}
+
+/// A tier whose programs are attached.
+struct Attached {
+    tier: Tier,
+    present: u64,
+    object: Ebpf,
+}
+
+impl Attached {
+    fn finish(self, fallback: Option<String>) -> Result<Probe, ProbeError> {
+        let Self { tier, present, mut object } = self;
+        let ring = object.take_map(MAP_EVENTS).ok_or_else(|| absent(MAP_EVENTS))?;
+        let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
+        let prime_info = match tier {
+            Tier::TpBtf => program_info(&mut object),
+            Tier::Classic => None,
+        };
+        Ok(Probe {
+            tier,
+            fallback,
+            present,
+            ring: Some(RingBuf::try_from(ring).map_err(|source| ProbeError::Map { name: MAP_EVENTS, source })?),
+            cpus: PerCpuArray::try_from(cpus).map_err(|source| ProbeError::Map { name: MAP_CPUS, source })?,
+            prime_info,
+            #[cfg(feature = "kernel-log")]
+            logger: aya_log::EbpfLogger::init(&mut object).ok(),
+            object,
+        })
+    }
+}
+
+fn absent(name: &'static str) -> ProbeError {
+    let source = MapError::InvalidName { name: name.to_owned() };
+    ProbeError::Map { name, source }
+}
+
+fn program_info(object: &mut Ebpf) -> Option<File> {
+    let prime = object::tp_btf(object, object::PRIME).ok()?;
+    File::open(format!("/proc/self/fdinfo/{}", prime.fd().ok()?.as_fd().as_raw_fd())).ok()
+}
+
+/// Loads prime and shadow. Where the kernel refuses a helper that its BTF knows, they do without.
+pub(super) fn loaded_tp_btf(filter: KernelFilter, ring_bytes: u32) -> Result<(Ebpf, Layout), String> {
+    let btf = Btf::from_kernel().map_err(|error| format!("{error} (needs CONFIG_DEBUG_INFO_BTF)"))?;
+    if !btf.has_typedef("btf_trace_inet_sock_set_state") {
+        return Err("the kernel has no tracepoint inet_sock_set_state".to_owned());
+    }
+    let layout = Layout::resolve(&btf);
+    let missing: Vec<_> = layout.missing_essential().into_iter().map(|field| field.path()).collect();
+    if !missing.is_empty() {
+        return Err(format!("the kernel's types lack {}", missing.join(", ")));
+    }
+    let kernel = AyaBtf::from_sys_fs().map_err(|error| error.to_string())?;
+    let load = |layout: &Layout| {
+        let mut object = open(&Constants::tp_btf(layout, filter), ring_bytes)?;
+        object::load_tp_btf(&mut object, &kernel).map_err(|error| object::say(&error))?;
+        Ok::<_, String>(object)
+    };
+    match load(&layout) {
+        Ok(object) => Ok((object, layout)),
+        Err(reason) => {
+            let plain = layout.without_newer_helpers();
+            if plain == layout {
+                return Err(reason);
+            }
+            load(&plain).map(|object| (object, plain)).map_err(|_| reason)
+        }
+    }
+}
+
+/// Loads the classic program, if its record is laid out as expected.
+pub(super) fn loaded_classic(filter: KernelFilter, ring_bytes: u32) -> Result<Ebpf, String> {
+    let matches = match Btf::from_kernel().ok().as_ref().and_then(classic_layout_matches) {
+        Some(known) => known,
+        None => preflight::classic_format_matches()?,
+    };
+    if !matches {
+        return Err("the tracepoint's record is laid out differently from Linux 5.6 and later".to_owned());
+    }
+    let mut object = open(&Constants::classic(filter), ring_bytes)?;
+    object::load_classic(&mut object).map_err(|error| object::say(&error))?;
+    Ok(object)
+}
+
+fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, String> {
+    object::open(constants, ring_bytes).map_err(|error| object::chain(&error))
+}
+
+fn attach_tp_btf(config: &ProbeConfig) -> Result<Attached, String> {
+    let (mut object, layout) = loaded_tp_btf(config.filter, config.ring_bytes)?;
+    // The kernel calls them in the order of attachment, and shadow looks for what prime left.
+    for name in [object::PRIME, object::SHADOW] {
+        object::tp_btf(&mut object, name)
+            .and_then(|program| program.attach().map(drop))
+            .map_err(|error| format!("attaching {name} was refused: {}", object::say(&error)))?;
+    }
+    Ok(Attached { tier: Tier::TpBtf, present: layout.present, object })
+}
+
+fn attach_classic(config: &ProbeConfig) -> Result<Attached, String> {
+    let mut object = loaded_classic(config.filter, config.ring_bytes)?;
+    object::classic(&mut object)
+        .and_then(|program| program.attach(object::CATEGORY, object::TRACEPOINT).map(drop))
+        .map_err(|error| attach_advice(&error))?;
+    Ok(Attached { tier: Tier::Classic, present: CLASSIC_PRESENT, object })
+}
+
+fn attach_advice(error: &ProgramError) -> String {
+    match preflight::tracefs() {
+        Ok(_) => format!("attaching was refused: {}", object::say(error)),
+        Err(advice) => advice,
+    }
+}
+
+/// Before 5.11 BPF memory counts against RLIMIT_MEMLOCK, which is small. Later kernels charge the cgroup instead.
+fn raise_memlock(release: &str) {
+    if KernelVersion::parse(release).is_some_and(|version| version < KernelVersion(5, 11)) {
+        // If this is refused, creating the ring buffer fails with an error of its own.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    }
+}

@@ -1,0 +1,22 @@
+//! The kernel edge: what this host offers, loading and attaching the programs, reading what they send.
+//!
+//! The only room with unsafe code. It prints nothing and decides nothing: [`preflight`] reports, [`Probe`] attaches and
+//! says which tier it got and why, [`RingReader`] and [`Decoder`] turn bytes into observations.
+
+pub mod btf;
+pub mod counters;
+pub mod decode;
+pub mod host;
+mod load;
+mod object;
+pub mod offsets;
+pub mod preflight;
+mod privileges;
+mod ring;
+
+pub use counters::KernelCounters;
+pub use decode::{DecodeError, Decoder};
+pub use load::{Probe, ProbeConfig, ProbeError, TierChoice};
+pub use preflight::{Check, HostReport, Verdict};
+pub use privileges::{Privileges, PrivilegesError};
+pub use ring::{Batch, RingError, RingReader, Stop};

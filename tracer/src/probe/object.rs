@@ -1,0 +1,118 @@
+//! The embedded object: setting its constants, loading its programs without attaching them.
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader, Pod,
+    programs::{BtfTracePoint, ProgramError, TracePoint},
+};
+use tracer_common::{
+    CONST_FEATURES, CONST_FILTER, CONST_OFFSETS, CONST_PRESENT, KernelFilter, MAP_EVENTS, feature,
+};
+
+use super::offsets::{CLASSIC_PRESENT, Layout};
+
+#[cfg(not(feature = "kernel-log"))]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/finwait.bpf.o"));
+#[cfg(feature = "kernel-log")]
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/finwait-kernel-log.bpf.o"));
+
+/// Names of the programs in the object.
+pub(super) const PRIME: &str = "prime";
+pub(super) const SHADOW: &str = "shadow";
+pub(super) const CLASSIC: &str = "classic";
+pub(super) const CATEGORY: &str = "sock";
+pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
+
+/// A filter as aya takes constants.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct FilterBytes(KernelFilter);
+
+// SAFETY: numbers only, and no padding: four u32, 2 × 16 u16, 8 u32.
+unsafe impl Pod for FilterBytes {}
+const _: () = assert!(size_of::<KernelFilter>() == 4 * 4 + 2 * 16 * 2 + 8 * 4);
+
+/// What the constants are set to.
+pub(super) struct Constants {
+    layout: Layout,
+    filter: FilterBytes,
+}
+
+impl Constants {
+    pub(super) fn tp_btf(layout: &Layout, filter: KernelFilter) -> Self {
+        Self::new(layout.clone(), filter)
+    }
+
+    pub(super) fn classic(filter: KernelFilter) -> Self {
+        let offsets = [tracer_common::OFFSET_ABSENT; tracer_common::OFFSET_SLOTS];
+        Self::new(Layout { offsets, features: 0, present: CLASSIC_PRESENT }, filter)
+    }
+
+    fn new(mut layout: Layout, filter: KernelFilter) -> Self {
+        if filter != KernelFilter::default() {
+            layout.features |= feature::FILTER;
+        }
+        Self { layout, filter: FilterBytes(filter) }
+    }
+}
+
+/// Creates the maps and sets the constants; loads no program yet.
+pub(super) fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, EbpfError> {
+    EbpfLoader::new()
+        .override_global(CONST_OFFSETS, &constants.layout.offsets, true)
+        .override_global(CONST_FEATURES, &constants.layout.features, true)
+        .override_global(CONST_PRESENT, &constants.layout.present, true)
+        .override_global(CONST_FILTER, &constants.filter, true)
+        .map_max_entries(MAP_EVENTS, ring_bytes)
+        .load(OBJECT)
+}
+
+pub(super) fn load_tp_btf(object: &mut Ebpf, kernel: &Btf) -> Result<(), ProgramError> {
+    for name in [PRIME, SHADOW] {
+        tp_btf(object, name)?.load(TRACEPOINT, kernel)?;
+    }
+    Ok(())
+}
+
+pub(super) fn load_classic(object: &mut Ebpf) -> Result<(), ProgramError> {
+    classic(object)?.load()
+}
+
+pub(super) fn tp_btf<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProgramError> {
+    object.program_mut(name).ok_or_else(|| missing(name))?.try_into()
+}
+
+pub(super) fn classic(object: &mut Ebpf) -> Result<&mut TracePoint, ProgramError> {
+    object.program_mut(CLASSIC).ok_or_else(|| missing(CLASSIC))?.try_into()
+}
+
+fn missing(name: &str) -> ProgramError {
+    ProgramError::InvalidName { name: name.to_owned() }
+}
+
+/// One sentence: of a verifier's log only the line that says why.
+pub(super) fn say(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            match log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed ")) {
+                Some(line) => format!("loading was refused: {io_error}: {}", line.trim()),
+                None => format!("loading was refused: {io_error}"),
+            }
+        }
+        other => chain(other),
+    }
+}
+
+/// An error with its causes. aya's own often repeat their cause; it is said once.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,145 @@
+//! Reading the ring buffer.
+//!
+//! A reader that drains and goes straight back to waiting makes the kernel wake it for every record, which costs the traced
+//! programs ten times as much. So after each wake-up it pauses a few milliseconds: what comes meanwhile needs no wake-up.
+//! An idle host wakes nobody.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use aya::maps::{MapData, RingBuf};
+use finwait_core::MonoNs;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+
+use super::host::monotonic_now;
+
+const DEFAULT_PAUSE: Duration = Duration::from_millis(5);
+const DEFAULT_BATCH: usize = 4096;
+
+/// Why the ring cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// Waiting failed.
+    #[error("poll on the ring buffer: {0}")]
+    Poll(#[source] io::Error),
+    /// No descriptor for stopping.
+    #[error("eventfd: {0}")]
+    Eventfd(#[source] io::Error),
+}
+
+/// Ends the reader's waiting from another thread.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<OwnedFd>);
+
+impl Stop {
+    /// A stop that nobody has raised.
+    ///
+    /// # Errors
+    /// eventfd(2) failed.
+    pub fn new() -> Result<Self, RingError> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(Arc::new(eventfd(0, flags).map_err(|errno| RingError::Eventfd(errno.into()))?)))
+    }
+
+    /// Raises it, for good.
+    pub fn raise(&self) {
+        // Fails only when it was raised 2⁶⁴ − 1 times.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// What one [`RingReader::read`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Records handed over
+    pub records: usize,
+    /// Set when the ring was found empty: no record from before this moment can still come
+    pub watermark: Option<MonoNs>,
+    /// The stop was raised
+    pub stopped: bool,
+}
+
+/// The ring buffer's one reader.
+pub struct RingReader {
+    ring: RingBuf<MapData>,
+    pause: Duration,
+    batch: usize,
+    /// Set while there is more to drain: the clock as it was before the pause, and whether the stop was raised.
+    draining: Option<(MonoNs, bool)>,
+}
+
+impl RingReader {
+    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+        Self { ring, pause: DEFAULT_PAUSE, batch: DEFAULT_BATCH, draining: None }
+    }
+
+    /// Sets how long to pause after a wake-up (5 ms unless set). It is also the time that a program may take from
+    /// reading the clock to submitting the record without coming after the watermark, so it should not be 0.
+    #[must_use]
+    pub fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Sets how many records to hand over at most in one call (4096 unless set), so that nothing else starves.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch.max(1);
+        self
+    }
+
+    /// Waits for records, for `stop`, or for `timeout` to pass; pauses; hands over what is there, up to one batch. The next
+    /// call goes on without waiting if that was not all.
+    ///
+    /// # Errors
+    /// poll(2) failed.
+    pub fn read(
+        &mut self,
+        stop: &Stop,
+        timeout: Duration,
+        mut record: impl FnMut(&[u8]),
+    ) -> Result<Batch, RingError> {
+        let (before, stopped) = match self.draining.take() {
+            Some(state) => state,
+            None => {
+                let stopped = self.wait(stop, timeout)?;
+                // Before the pause: a program that read the clock earlier has submitted by the end of it.
+                let before = monotonic_now();
+                std::thread::sleep(self.pause);
+                (before, stopped)
+            }
+        };
+        let mut records = 0;
+        while records < self.batch {
+            let Some(item) = self.ring.next() else {
+                return Ok(Batch { records, watermark: Some(before), stopped });
+            };
+            record(&item);
+            records += 1;
+        }
+        self.draining = Some((before, stopped));
+        Ok(Batch { records, watermark: None, stopped })
+    }
+
+    /// True if the stop was raised.
+    fn wait(&self, stop: &Stop, timeout: Duration) -> Result<bool, RingError> {
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.ring.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(stop.0.as_fd(), PollFlags::IN),
+        ];
+        let timeout = Timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        match poll(&mut fds, Some(&timeout)) {
+            // A signal: whoever calls decides whether to wait on.
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[1].revents().contains(PollFlags::IN)),
+            Err(errno) => Err(RingError::Poll(errno.into())),
+        }
+    }
+}
