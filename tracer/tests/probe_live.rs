@@ -36,7 +36,12 @@ fn in_namespace<T: Send>(name: &str, body: impl FnOnce(NetNs) -> T + Send) -> T 
             assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip").success());
             body(host::netns_of(Path::new("/proc/thread-self/ns/net")).expect("namespace"))
         };
-        std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, run).expect("thread").join().expect("body")
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, run)
+            .expect("thread")
+            .join()
+            .expect("body")
     })
 }
 
@@ -125,13 +130,17 @@ fn every_transition_arrives_and_is_counted() {
         for round in 0..3 {
             let mut probe = attach(filter_for(netns), TierChoice::TpBtf);
             let (mut received, mut repeated, mut last) = (0, 0, None);
-            observe(&mut probe, || churn(CONNECTIONS), |change| {
-                received += 1;
-                let key = (change.sock_addr, change.old, change.new);
-                repeated += u64::from(change.stream.program == Program::Shadow && last == Some(key));
-                last = Some(key);
-                assert_eq!(change.netns, Some(netns));
-            });
+            observe(
+                &mut probe,
+                || churn(CONNECTIONS),
+                |change| {
+                    received += 1;
+                    let key = (change.sock_addr, change.old, change.new);
+                    repeated += u64::from(change.stream.program == Program::Shadow && last == Some(key));
+                    last = Some(key);
+                    assert_eq!(change.netns, Some(netns));
+                },
+            );
             let counters = probe.counters().expect("counters");
             report(&format!("round {round}"), &probe, &counters, received);
             assert_eq!(received + counters.lost_ring, counters.transitions());
@@ -148,10 +157,14 @@ fn without_a_filter_every_transition_of_the_host_is_seen() {
     let mut probe = attach(KernelFilter::default(), TierChoice::TpBtf);
     let (mut received, mut mine) = (0, 0);
     in_namespace("churn", |netns| {
-        observe(&mut probe, || churn(CONNECTIONS), |change| {
-            received += 1;
-            mine += u64::from(change.netns == Some(netns));
-        });
+        observe(
+            &mut probe,
+            || churn(CONNECTIONS),
+            |change| {
+                received += 1;
+                mine += u64::from(change.netns == Some(netns));
+            },
+        );
     });
     let counters = probe.counters().expect("counters");
     report("unfiltered", &probe, &counters, received);
@@ -168,10 +181,14 @@ fn a_full_ring_loses_what_the_counters_say() {
         std::thread::sleep(Duration::from_millis(100));
         let mut numbers = std::collections::HashMap::new();
         let mut received = 0;
-        observe(&mut probe, || (), |change| {
-            received += 1;
-            *numbers.entry(change.stream).or_insert(0u64) = change.seq;
-        });
+        observe(
+            &mut probe,
+            || (),
+            |change| {
+                received += 1;
+                *numbers.entry(change.stream).or_insert(0u64) = change.seq;
+            },
+        );
         let counters = probe.counters().expect("counters");
         report("full ring", &probe, &counters, received);
         assert!(counters.lost_ring > 0);
@@ -208,7 +225,11 @@ fn values_are_those_of_the_socket() {
         let of = |old, new, port: SocketAddr| {
             changes
                 .iter()
-                .find(|change| change.old == old && change.new == new && change.inet_sport.map(|port| port.0) == Some(port.port()))
+                .find(|change| {
+                    change.old == old
+                        && change.new == new
+                        && change.inet_sport.map(|port| port.0) == Some(port.port())
+                })
                 .unwrap_or_else(|| panic!("{old:?} to {new:?}"))
         };
         let closing = of(TcpState::Established, TcpState::FinWait1, client);
@@ -220,7 +241,10 @@ fn values_are_those_of_the_socket() {
         assert_eq!(closing.remote_addr, Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7))));
         assert_eq!(closing.dport.map(|port| port.0), Some(server.port()));
         assert_eq!(closing.num.map(|port| port.0), Some(client.port()));
-        assert_eq!((closing.uid, closing.mark, closing.err, closing.lock_owned), (Some(0), Some(0), Some(0), Some(true)));
+        assert_eq!(
+            (closing.uid, closing.mark, closing.err, closing.lock_owned),
+            (Some(0), Some(0), Some(0), Some(true))
+        );
         let task = closing.task.expect("task");
         assert_eq!(task.tgid.0, std::process::id());
         assert_eq!(task.pid.0, gettid().as_raw_nonzero().get() as u32);
@@ -232,7 +256,11 @@ fn values_are_those_of_the_socket() {
         assert_eq!(tcp.bytes_acked, Some(6));
         assert_eq!(tcp.write_seq.zip(tcp.snd_una).map(|(end, una)| end.wrapping_sub(una)), Some(0));
         assert_eq!(tcp.linger2, Some(0));
-        assert!(tcp.rto_ns.is_some_and(|rto| (200_000_000..2_000_000_000).contains(&rto)), "{:?}", tcp.rto_ns);
+        assert!(
+            tcp.rto_ns.is_some_and(|rto| (200_000_000..2_000_000_000).contains(&rto)),
+            "{:?}",
+            tcp.rto_ns
+        );
         assert!(tcp.since_send_ns.is_some_and(|since| (40_000_000..1_000_000_000).contains(&since)));
         assert!(tcp.srtt_us.is_some_and(|srtt| srtt > 0 && srtt < 100_000));
         if let Some(cgroup) = own_cgroup() {
@@ -243,7 +271,11 @@ fn values_are_those_of_the_socket() {
         assert_eq!(child.tcp.bytes_received, Some(6), "five bytes and the FIN");
         assert_eq!(child.flags.map(|flags| flags.done), Some(true));
         let ended = changes.iter().find(|change| change.old == TcpState::FinWait2).expect("FIN_WAIT2");
-        assert_eq!((ended.inode, ended.flags.map(|flags| flags.dead)), (None, Some(true)), "an orphan has no file");
+        assert_eq!(
+            (ended.inode, ended.flags.map(|flags| flags.dead)),
+            (None, Some(true)),
+            "an orphan has no file"
+        );
     });
 }
 
@@ -284,7 +316,9 @@ fn addresses_of_version_6_and_the_filter_by_family_and_port() {
             let count = move |port: u16| {
                 changes
                     .iter()
-                    .filter(|change| [change.inet_sport, change.dport].iter().flatten().any(|known| known.0 == port))
+                    .filter(|change| {
+                        [change.inet_sport, change.dport].iter().flatten().any(|known| known.0 == port)
+                    })
                     .filter(|change| !matches!(change.old, TcpState::Close | TcpState::Listen))
                     .inspect(|change| println!("{:?} {:?} {:?}", change.local_addr, change.old, change.new))
                     .count()
@@ -295,7 +329,11 @@ fn addresses_of_version_6_and_the_filter_by_family_and_port() {
         // Client and accepted socket, four transitions each after the first one.
         assert_eq!(run(base), (8, 8, 8));
         assert_eq!(run(KernelFilter { family: 2, ..base }), (8, 0, 8), "IPv4, also in IPv6's clothes");
-        assert_eq!(run(KernelFilter { family: 10, ..base }), (0, 8, 4), "the accepted socket of a dual-stack listener");
+        assert_eq!(
+            run(KernelFilter { family: 10, ..base }),
+            (0, 8, 4),
+            "the accepted socket of a dual-stack listener"
+        );
         let mut local = KernelFilter { local_port_count: 1, ..base };
         local.local_ports[0] = six.local_addr().expect("address").port();
         assert_eq!(run(local), (0, 4, 4), "the accepted sockets");
@@ -321,7 +359,11 @@ fn the_classic_tier_streams_the_same_transitions() {
             drop(listening);
             let mut filter = KernelFilter { remote_port_count: 1, ..KernelFilter::default() };
             filter.remote_ports[0] = port;
-            let config = ProbeConfig { filter: KernelFilter::default(), tier: TierChoice::Classic, ..ProbeConfig::default() };
+            let config = ProbeConfig {
+                filter: KernelFilter::default(),
+                tier: TierChoice::Classic,
+                ..ProbeConfig::default()
+            };
             let mut probe = match Probe::attach(&config) {
                 Ok(probe) => probe,
                 Err(error) => {
@@ -331,11 +373,15 @@ fn the_classic_tier_streams_the_same_transitions() {
             };
             assert_eq!(probe.tier(), Tier::Classic);
             let mut received = 0;
-            observe(&mut probe, || churn(CONNECTIONS), |change| {
-                received += 1;
-                assert!(change.sock_addr.is_some() && change.cookie.is_none() && change.task.is_none());
-                assert!(change.netns.is_none() && change.num.is_none());
-            });
+            observe(
+                &mut probe,
+                || churn(CONNECTIONS),
+                |change| {
+                    received += 1;
+                    assert!(change.sock_addr.is_some() && change.cookie.is_none() && change.task.is_none());
+                    assert!(change.netns.is_none() && change.num.is_none());
+                },
+            );
             let counters = probe.counters().expect("counters");
             report("classic", &probe, &counters, received);
             assert_eq!(received + counters.lost_ring, counters.transitions());

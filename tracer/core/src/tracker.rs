@@ -135,6 +135,12 @@ impl Tracker {
         self.table.len_of(Queue::Established) + self.table.len_of(Queue::Moving)
     }
 
+    /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
+    #[must_use]
+    pub fn is_settling(&self) -> bool {
+        self.table.len_of(Queue::Settling) > 0
+    }
+
     /// What became of every connection.
     #[must_use]
     pub fn fates(&self) -> Fates {
@@ -206,7 +212,7 @@ impl Tracker {
 
     fn begin_connection(&mut self, key: SocketKey, before: Option<Slot>, change: &StateChange) -> Slot {
         if let Some(before) = before {
-            self.end(before);
+            self.table.retire(before);
         }
         if self.table.len() >= self.config.capacity {
             self.make_room();

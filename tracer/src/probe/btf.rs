@@ -85,7 +85,8 @@ impl Btf {
     /// # Errors
     /// The header or the sequence of types does not add up.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        let header = |at| read_u32(&data, at).map(|word| word as usize).ok_or(BtfError::Malformed("no header"));
+        let header =
+            |at| read_u32(&data, at).map(|word| word as usize).ok_or(BtfError::Malformed("no header"));
         if data.get(..2) != Some(&MAGIC.to_ne_bytes()) {
             return Err(BtfError::Malformed("wrong magic number or byte order"));
         }
@@ -231,7 +232,8 @@ impl Btf {
             STRUCT | UNION | ENUM | ENUM64 | FLOAT => read_u32(&self.data, at + 8),
             INT => {
                 // A bit field of old: fewer bits than its type has.
-                let (size, encoding) = (read_u32(&self.data, at + 8)?, read_u32(&self.data, at + TYPE_BYTES)?);
+                let (size, encoding) =
+                    (read_u32(&self.data, at + 8)?, read_u32(&self.data, at + TYPE_BYTES)?);
                 (encoding & 0xff == size.checked_mul(8)? && encoding >> 16 & 0xff == 0).then_some(size)
             }
             POINTER => Some(size_of::<usize>() as u32),

@@ -108,7 +108,9 @@ impl KernelCounters {
             for pairs in &state.pairs {
                 counters.pairs.iter_mut().zip(pairs).for_each(|(sum, pair)| *sum += pair);
             }
-            for (program, depth) in (0..PROGRAMS).flat_map(|program| (0..DEPTHS).map(move |depth| (program, depth))) {
+            for (program, depth) in
+                (0..PROGRAMS).flat_map(|program| (0..DEPTHS).map(move |depth| (program, depth)))
+            {
                 let (seq, lost_ring) = (state.seq[program][depth], state.lost_ring[program][depth]);
                 counters.lost_ring += lost_ring;
                 if let Some(program) = program_of(program as u8)

@@ -101,7 +101,8 @@ pub fn decode(bytes: &[u8], jiffy_ns: u64) -> Result<StateChange, DecodeError> {
         .filter(|_| usize::from(raw.depth) < DEPTHS)
         .map(|program| Stream { cpu: raw.cpu, program, depth: raw.depth })
         .ok_or(DecodeError::Program { program: raw.program, depth: raw.depth })?;
-    let (Some(old), Some(new)) = (TcpState::from_raw(raw.old_state), TcpState::from_raw(raw.new_state)) else {
+    let (Some(old), Some(new)) = (TcpState::from_raw(raw.old_state), TcpState::from_raw(raw.new_state))
+    else {
         return Err(DecodeError::State { old: raw.old_state, new: raw.new_state });
     };
     let family = match raw.family {

@@ -130,7 +130,9 @@ impl Probe {
 
         let refused = |tier, reason| ProbeError::TierRefused { tier, reason };
         match config.tier {
-            TierChoice::TpBtf => attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?.finish(None),
+            TierChoice::TpBtf => {
+                attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?.finish(None)
+            }
             TierChoice::Classic => {
                 attach_classic(config).map_err(|reason| refused("classic", reason))?.finish(None)
             }
@@ -216,7 +218,9 @@ impl Attached {
             tier,
             fallback,
             present,
-            ring: Some(RingBuf::try_from(ring).map_err(|source| ProbeError::Map { name: MAP_EVENTS, source })?),
+            ring: Some(
+                RingBuf::try_from(ring).map_err(|source| ProbeError::Map { name: MAP_EVENTS, source })?,
+            ),
             cpus: PerCpuArray::try_from(cpus).map_err(|source| ProbeError::Map { name: MAP_CPUS, source })?,
             prime_info,
             #[cfg(feature = "kernel-log")]

@@ -11,7 +11,8 @@ use tracer_common::{
 use super::offsets::{CLASSIC_PRESENT, Layout};
 
 #[cfg(not(feature = "kernel-log"))]
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/finwait.bpf.o"));
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/finwait.bpf.o"));
 #[cfg(feature = "kernel-log")]
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/finwait-kernel-log.bpf.o"));

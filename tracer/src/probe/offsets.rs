@@ -85,7 +85,8 @@ pub fn classic_layout_matches(btf: &Btf) -> Option<bool> {
     let record = btf.structure("trace_event_raw_inet_sock_set_state")?;
     Some((0..classic::MEMBERS.len()).all(|slot| {
         btf.member_of(record, classic::MEMBERS[slot]).is_some_and(|member| {
-            member.offset == u32::from(classic::OFFSETS[slot]) && member.size == u32::from(classic::SIZES[slot])
+            member.offset == u32::from(classic::OFFSETS[slot])
+                && member.size == u32::from(classic::SIZES[slot])
         })
     }))
 }

@@ -77,11 +77,15 @@ impl HostReport {
         let mut checks = vec![kernel(&release), btf_check(&btf), capabilities(), user_namespace()];
         checks.push(match &tp_btf {
             Ok(_) => ok("tp_btf", "prime and shadow load".to_owned()),
-            Err(reason) => no("tp_btf", reason.clone(), "without it there is no cookie, process or socket detail"),
+            Err(reason) => {
+                no("tp_btf", reason.clone(), "without it there is no cookie, process or socket detail")
+            }
         });
         checks.push(match &classic {
             Ok(_) => ok("classic tracepoint", "the program loads".to_owned()),
-            Err(reason) => no("classic tracepoint", reason.clone(), "needed only where tp_btf is not to be had"),
+            Err(reason) => {
+                no("classic tracepoint", reason.clone(), "needed only where tp_btf is not to be had")
+            }
         });
         checks.push(match &tracefs {
             Ok(path) => ok("tracefs", format!("{} is readable", path.display())),
@@ -160,7 +164,11 @@ fn user_namespace() -> Check {
         Ok(map) if map.split_whitespace().eq(["0", "0", "4294967295"]) => {
             ok("user namespace", "the initial one".to_owned())
         }
-        Ok(_) => no("user namespace", "not the initial one".to_owned(), "run outside of the container's user namespace"),
+        Ok(_) => no(
+            "user namespace",
+            "not the initial one".to_owned(),
+            "run outside of the container's user namespace",
+        ),
         Err(error) => unknown("user namespace", error.to_string()),
     }
 }
@@ -183,10 +191,18 @@ fn fentry() -> Check {
 
 fn helpers(layout: &Layout) -> [Check; 2] {
     let check = |bit, name, without: &str| {
-        if layout.features & bit != 0 { ok(name, "there".to_owned()) } else { no(name, "not there".to_owned(), without) }
+        if layout.features & bit != 0 {
+            ok(name, "there".to_owned())
+        } else {
+            no(name, "not there".to_owned(), without)
+        }
     };
     [
-        check(feature::COOKIE_HELPER, "socket cookie helper", "sockets without a cookie are told apart by address"),
+        check(
+            feature::COOKIE_HELPER,
+            "socket cookie helper",
+            "sockets without a cookie are told apart by address",
+        ),
         check(feature::TASK_BTF, "current task helper", "a task's start and flags are absent"),
     ]
 }
@@ -195,7 +211,10 @@ fn lockdown() -> Check {
     match fs::read_to_string("/sys/kernel/security/lockdown") {
         // Written as "none [integrity] confidentiality".
         Ok(modes) => {
-            let mode = modes.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(mode, _)| mode);
+            let mode = modes
+                .split_once('[')
+                .and_then(|(_, rest)| rest.split_once(']'))
+                .map_or("none", |(mode, _)| mode);
             let detail = mode.to_owned();
             if mode == "confidentiality" {
                 no("lockdown", detail, "tp_btf works, the classic tracepoint does not: tracefs is closed")
@@ -218,9 +237,11 @@ fn unprivileged() -> Check {
 
 fn jit() -> Check {
     match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
-        Ok(value) if value.trim() == "0" => {
-            no("JIT", "off".to_owned(), "sysctl net.core.bpf_jit_enable=1: interpreted programs cost several times as much")
-        }
+        Ok(value) if value.trim() == "0" => no(
+            "JIT",
+            "off".to_owned(),
+            "sysctl net.core.bpf_jit_enable=1: interpreted programs cost several times as much",
+        ),
         Ok(_) => ok("JIT", "on".to_owned()),
         // Readable by root only, and only there in the first network namespace.
         Err(error) => unknown("JIT", error.to_string()),
@@ -273,7 +294,8 @@ pub(super) fn tracefs() -> Result<PathBuf, String> {
 /// Whether tracefs confirms the layout that the classic program was compiled for.
 pub(super) fn classic_format_matches() -> Result<bool, String> {
     let path = tracefs()?.join(FORMAT);
-    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(format_matches(&text))
 }
 
@@ -355,7 +377,8 @@ mod tests {
     #[test]
     fn the_layout_of_5_6_and_later_is_recognised_and_no_other() {
         assert!(format_matches(LINES));
-        let older = LINES.replace("__u16 protocol;\toffset:30;\tsize:2", "__u8 protocol;\toffset:30;\tsize:1");
+        let older =
+            LINES.replace("__u16 protocol;\toffset:30;\tsize:2", "__u8 protocol;\toffset:30;\tsize:1");
         assert!(!format_matches(&older));
         assert!(!format_matches(""));
         assert!(!format_matches("field:;offset:;size:"));

@@ -67,7 +67,8 @@ impl Probe {
 
         let mut kept: Vec<_> = kept.into_iter().collect();
         kept.sort_unstable_by_key(Capability::index);
-        let other_threads = std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count().saturating_sub(1));
+        let other_threads =
+            std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count().saturating_sub(1));
         Ok(Privileges { kept, for_counters, other_threads })
     }
 

@@ -19,7 +19,8 @@ const REQUEST_BYTES: u32 = 32;
 
 /// Sets IFF_UP on `lo`.
 pub(super) fn bring_up_loopback() -> Result<()> {
-    let mut socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, None).context("opening a netlink socket")?;
+    let mut socket =
+        Socket::new(Domain::from(AF_NETLINK), Type::RAW, None).context("opening a netlink socket")?;
     socket.set_read_timeout(Some(Duration::from_secs(5)))?;
     socket.write_all(&request()).context("asking for lo to be up")?;
     let mut answer = [0; 256];

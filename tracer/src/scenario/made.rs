@@ -94,7 +94,7 @@ pub struct MadeSide {
 impl MadeSide {
     /// A side that passes through `states`; a state twice in a row is close() after shutdown().
     #[must_use]
-    pub(super) fn through(states: &[TcpState]) -> Self {
+    pub fn through(states: &[TcpState]) -> Self {
         Self {
             transitions: states.windows(2).map(|pair| (pair[0], pair[1])).collect(),
             role: Fact::Open,

@@ -61,9 +61,10 @@ impl Audit {
         self.counters = *now;
     }
 
-    /// Whether an event between `from` and `to` may be missing, as far as is known now.
+    /// Whether an event between `from` and `to` may be missing, as far as is known now. The ends of a loss were received
+    /// themselves, and what is missing lies between them.
     pub(crate) fn lost_between(&self, from: MonoNs, to: MonoNs) -> bool {
-        self.losses.iter().any(|loss| loss.from <= to && from <= loss.to)
+        self.losses.iter().any(|loss| loss.from < to && from < loss.to)
     }
 
     /// Whether every loss up to `at` is known.

@@ -118,6 +118,13 @@ impl Table {
         self.link(slot, queue);
     }
 
+    /// The connection's name is another's from now on; it waits for its record.
+    pub(crate) fn retire(&mut self, slot: Slot) {
+        let Some(key) = self.get(slot).map(|connection| connection.id.socket) else { return };
+        self.unindex(key, slot);
+        self.touch(slot, Queue::Settling);
+    }
+
     pub(crate) fn oldest(&self, queue: Queue) -> Option<Slot> {
         let slot = self.queues[queue as usize].oldest;
         (slot != NIL).then_some(slot)

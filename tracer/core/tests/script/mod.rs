@@ -16,7 +16,7 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
 
 /// Events in the order of the ring, each numbered in its stream.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Script {
     pub observations: Vec<Observation>,
     seq: u64,

@@ -1,7 +1,9 @@
 //! finwait's benches: what it sees under load, and what it costs. `cargo xtask bench` builds and runs this.
 
+mod churn;
 mod cost;
 mod load;
+mod loss;
 mod numbers;
 mod tools;
 mod traffic;
@@ -20,6 +22,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Every transition of many connections is received
+    Churn(churn::ChurnArgs),
+    /// What a ring that is too small loses is counted
+    Loss(loss::LossArgs),
     /// What finwait adds to the kernel's work, beside tcpstates and tcplife
     Cost(cost::CostArgs),
     /// The accepting half of a load
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
 
 fn run(bench: &Bench) -> Result<()> {
     match bench {
+        Bench::Churn(args) => churn::run(args),
+        Bench::Loss(args) => loss::run(args),
         Bench::Cost(args) => cost::run(args),
         Bench::LoadServer(args) => load::server(*args),
         Bench::LoadClient(args) => load::client(*args),

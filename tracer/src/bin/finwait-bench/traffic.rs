@@ -25,10 +25,6 @@ pub(crate) struct Cpus {
 /// What a two-process load came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Churned {
-    /// Process that connected
-    pub(crate) client: u32,
-    /// Process that accepted
-    pub(crate) server: u32,
     /// Transitions made, the listener's own included
     pub(crate) transitions: u64,
     /// How long the load took
@@ -53,18 +49,12 @@ pub(crate) fn churn(namespace: &Namespace, connections: u32, cpus: Cpus) -> Resu
             }
         }
     })?;
-    let made = Churned {
-        client: client.id(),
-        server: server.id(),
-        transitions: transitions_of(connections),
-        took: Duration::ZERO,
-    };
     let outcome = await_both(&mut client, &mut server);
     end(&mut client);
     end(&mut server);
     outcome?;
     settle(namespace.client())?;
-    Ok(Churned { took: start.elapsed(), ..made })
+    Ok(Churned { transitions: transitions_of(connections), took: start.elapsed() })
 }
 
 /// Nanoseconds per connection of the one-process load.

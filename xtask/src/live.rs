@@ -1,0 +1,101 @@
+//! The live tests: whether they can run here, and whether every one of them did.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::libtest::Report;
+
+/// One test name a line; `#` starts a comment.
+const LIST: &str = "tracer/tests/live/LIST";
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// Places from which field offsets can be read; one is enough.
+const LAYOUTS: [&str; 3] =
+    ["/sys/kernel/btf/vmlinux", "/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+
+/// Why the live tests cannot run here, if they cannot.
+pub(crate) fn obstacle() -> Option<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !may_load(effective(&status)) {
+        return Some("they need CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN: run this as root");
+    }
+    if !LAYOUTS.iter().any(|place| Path::new(place).exists()) {
+        return Some("this kernel shows neither its BTF nor tracefs");
+    }
+    None
+}
+
+/// Fails unless the tests that passed are exactly the listed ones.
+pub(crate) fn compare(root: &Path, report: &Report) -> Result<()> {
+    let list = fs::read_to_string(root.join(LIST)).with_context(|| LIST.to_owned())?;
+    let listed = names(&list);
+    let passed: BTreeSet<&str> = report.ok.iter().map(String::as_str).collect();
+    let others = report.not_ok.iter().map(String::as_str);
+    let present: BTreeSet<&str> = passed.iter().copied().chain(others).collect();
+    let missing: Vec<_> = listed.difference(&passed).copied().collect();
+    let unlisted: Vec<_> = present.difference(&listed).copied().collect();
+    if !missing.is_empty() {
+        bail!("listed in {LIST} but did not run and pass: {}", missing.join(", "));
+    }
+    if !unlisted.is_empty() {
+        bail!("live tests not listed in {LIST}: {}", unlisted.join(", "));
+    }
+    Ok(())
+}
+
+fn names(list: &str) -> BTreeSet<&str> {
+    let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|name| !name.is_empty()).collect()
+}
+
+fn effective(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn may_load(capabilities: u64) -> bool {
+    let both = CAP_BPF | CAP_PERFMON;
+    capabilities & CAP_SYS_ADMIN != 0 || capabilities & both == both
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(ok: &[&str], not_ok: &[&str]) -> Report {
+        let own = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        Report { ok: own(ok), not_ok: own(not_ok), ..Report::default() }
+    }
+
+    fn checkout(list: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("tracer/tests/live")).unwrap();
+        fs::write(root.path().join(LIST), list).unwrap();
+        root
+    }
+
+    #[test]
+    fn the_list_and_the_tests_are_the_same_set() {
+        let root = checkout("# live\nopens # a comment\n\ncloses\n");
+        compare(root.path(), &report(&["closes", "opens"], &[])).unwrap();
+        let fails =
+            |ok: &[&str], not_ok: &[&str]| compare(root.path(), &report(ok, not_ok)).unwrap_err().to_string();
+        assert!(fails(&["opens"], &[]).contains("closes"));
+        assert!(fails(&["opens"], &["closes"]).contains("did not run and pass: closes"));
+        assert!(fails(&["opens", "closes", "resets"], &[]).contains("not listed"));
+        assert!(fails(&["opens", "closes"], &["resets"]).contains("not listed"));
+    }
+
+    #[test]
+    fn capabilities_that_are_enough() {
+        assert!(may_load(effective("Name:\tx\nCapEff:\t000001ffffffffff\n")));
+        assert!(may_load(CAP_BPF | CAP_PERFMON) && !may_load(CAP_BPF));
+        assert!(!may_load(effective("CapEff:\t0000000000000000\n")) && !may_load(effective("")));
+    }
+}
