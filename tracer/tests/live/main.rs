@@ -1,1 +1,10 @@
-fn main() {}
+//! finwait in the running kernel: traffic of known shape in a network namespace of its own, seen by the real probe and
+//! the real tracker. Needs root: `cargo xtask test`.
+//!
+//! Every probe here is filtered to its own namespace, so tests do not see each other's traffic nor the host's.
+
+mod filters;
+mod loss;
+mod scenarios;
+mod support;
+mod tiers;
