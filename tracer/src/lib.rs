@@ -1,4 +1,19 @@
-//! finwait: see `core`.
+//! finwait as a library: from the kernel or a recording, through `finwait-core`'s tracker, to what a user reads.
+//!
+//! * [`cli`] the flags as clap knows them; [`config`] the same, validated
+//! * [`source`] where observations come from: the kernel, a recording
+//! * [`probe`] the kernel edge: load, attach, read
+//! * [`run`] the one event loop, and what ends it
+//! * [`filter`] which records are shown, and the kernel's share of that
+//! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
+//! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
 
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod filter;
 pub mod probe;
+pub mod run;
 pub mod scenario;
+pub mod sink;
+pub mod source;

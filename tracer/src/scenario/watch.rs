@@ -121,6 +121,17 @@ pub fn track<T>(
     config: TrackerConfig,
     traffic: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Seen)> {
+    track_with(probe, reading, config, traffic, |_| {})
+}
+
+/// [`track`], with somebody else who sees every observation first.
+pub fn track_with<T>(
+    probe: Probe,
+    reading: Reading,
+    config: TrackerConfig,
+    traffic: impl FnOnce() -> Result<T>,
+    mut each: impl FnMut(&Observation) + Send,
+) -> Result<(T, Seen)> {
     let mut tracker = Tracker::new(config);
     let (mut transitions, mut closes) = (Vec::new(), Vec::new());
     let mut take = |tracker: &mut Tracker| {
@@ -132,6 +143,7 @@ pub fn track<T>(
         }
     };
     let (made, counters) = watch(probe, reading, traffic, |observation| {
+        each(observation);
         tracker.observe(observation);
         take(&mut tracker);
     })?;

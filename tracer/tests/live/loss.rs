@@ -5,7 +5,7 @@ use std::thread;
 use finwait_core::record::{CloseRecord, Endpoint};
 use finwait_core::{NetNs, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{compare, false_claims, sides};
+use tracer::scenario::check::{Depth, compare, false_claims, sides};
 use tracer::scenario::watch::{Reading, Seen, track};
 use tracer::scenario::{Made, Namespace, SideName, catalog};
 use tracer_common::KernelFilter;
@@ -106,7 +106,7 @@ fn connections_seen_in_part_are_not_called_whole() {
         .map(|(netns, made)| {
             let closes: Vec<_> =
                 seen.closes.iter().filter(|close| close.netns == Some(*netns)).cloned().collect();
-            compare(made, &closes).whole
+            compare(made, &closes, Depth::Claims).whole
         })
         .sum();
     let all: usize = made.iter().map(|(_, made)| made.side_count()).sum();

@@ -3,6 +3,8 @@
 //!
 //! Every probe here is filtered to its own namespace, so tests do not see each other's traffic nor the host's.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod filters;
 mod loss;
 mod scenarios;

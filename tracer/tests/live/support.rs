@@ -3,7 +3,7 @@
 use finwait_core::record::CloseRecord;
 use finwait_core::{TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{closes_of, compare};
+use tracer::scenario::check::{Depth, closes_of, compare};
 use tracer::scenario::watch::{Reading, Seen, only, track};
 use tracer::scenario::{Made, Namespace, Scenario, SideName};
 use tracer_common::KernelFilter;
@@ -32,7 +32,7 @@ pub(crate) fn run(scenario: Scenario) -> Run {
 impl Run {
     /// Fails unless every side was reported whole, nothing false was said and the books balance.
     pub(crate) fn assert_whole(&self) -> &Self {
-        let verdict = compare(&self.made, &self.seen.closes);
+        let verdict = compare(&self.made, &self.seen.closes, Depth::Claims);
         assert!(
             verdict.all_whole(),
             "{:#?}\nmade {:#?}\nseen {:#?}",

@@ -7,7 +7,7 @@ use clap::Args;
 use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use finwait_core::{Port, TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{false_claims, shortfalls};
+use tracer::scenario::check::{Depth, false_claims, shortfalls};
 use tracer::scenario::watch::{Reading, Seen, only, track};
 use tracer::scenario::{Fact, MadeSide, Namespace};
 
@@ -97,7 +97,7 @@ fn honest(connections: u32, seen: &Seen) -> bool {
     for record in &seen.closes {
         let made = if is_server(record) { &server } else { &client };
         lies.extend(false_claims(record, made).into_iter().map(|lie| format!("{}: {lie}", record.conn_id)));
-        let standing = match (shortfalls(record, made).is_empty(), is_marked(record)) {
+        let standing = match (shortfalls(record, made, Depth::Transitions).is_empty(), is_marked(record)) {
             (true, _) => "whole",
             (false, true) => "marked",
             (false, false) => "neither",

@@ -1,0 +1,161 @@
+//! The command line as clap's definition. Help, man page and completions all come from here.
+//!
+//! Values are typed while they are parsed; what depends on more than one flag or on the host is checked in
+//! [`crate::config`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+mod examples;
+mod filter;
+mod live;
+mod output;
+mod value;
+
+pub use filter::{FilterArgs, KernelFilterArgs};
+pub use live::{LiveArgs, TierChoice};
+pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
+
+/// How TCP connections open and close, from the kernel's own state transitions.
+#[derive(Debug, Parser)]
+#[command(name = "finwait", version, about, after_help = examples::FINWAIT, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every state transition as it happens, one line each
+    #[command(after_help = examples::STATES)]
+    States(ViewArgs),
+    /// Show every connection when it ends: who closed first, how, and which state took long
+    #[command(after_help = examples::CLOSES)]
+    Closes(ViewArgs),
+    /// Write what is observed to a recording, which `-r` of the other commands reads
+    #[command(after_help = examples::RECORD)]
+    Record(RecordArgs),
+    /// Write the man page or shell completions to stdout
+    #[command(after_help = examples::GENERATE)]
+    Generate(GenerateArgs),
+}
+
+/// Flags of `states` and `closes`.
+#[derive(Debug, Args)]
+pub struct ViewArgs {
+    /// Read a recording instead of the kernel; `-` is stdin. Needs no privileges
+    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
+    #[arg(conflicts_with_all = live::NAMES)]
+    pub read: Option<PathBuf>,
+    /// Where live observations come from
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
+    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
+    #[arg(value_parser = value::connections)]
+    pub max_connections: usize,
+    /// Which connections
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// In which form
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Until when
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Flags of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// Form of the recording
+    #[arg(short, long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
+    pub output: RecordFormat,
+    /// Write to this file instead of stdout; a file that exists is replaced
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub write: Option<PathBuf>,
+    /// Where observations come from
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Which transitions are recorded
+    #[command(flatten)]
+    pub filter: KernelFilterArgs,
+    /// Until when
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Forms of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RecordFormat {
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// What to write
+    #[command(subcommand)]
+    pub what: Generate,
+}
+
+/// What `generate` writes.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Generate {
+    /// The man page of finwait, or of one of its commands
+    Man {
+        /// The command, such as `closes`; without it the page of finwait itself
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
+    /// Completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Shells with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples_that_parse() {
+        let mut root = Cli::command();
+        root.build();
+        for command in root.get_subcommands().filter(|c| c.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<&str> =
+                help.lines().map(str::trim).filter(|line| line.starts_with("finwait ")).collect();
+            assert!(!lines.is_empty(), "{} has no example", command.get_name());
+            for line in lines {
+                let words = line.split(" | ").next().unwrap().split(" > ").next().unwrap().split_whitespace();
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Examples shown below each help text. A test parses every line that starts with `finwait`.
+
+pub(super) const FINWAIT: &str = "\
+Examples:
+  Every connection that ends, with who closed first and what took long:
+    finwait closes
+  Every transition of connections to or from port 443:
+    finwait states -L 443
+  Record now, look later and elsewhere:
+    finwait record -w trace.jsonl --duration 1m
+    finwait closes -r trace.jsonl
+
+`finwait <COMMAND> --help` has more for each command.";
+
+pub(super) const STATES: &str = "\
+Examples:
+  With the time of day, as CSV (tcpstates -T -s):
+    finwait states -T -s
+  One process, ports 80 and 443, for ten seconds:
+    finwait states -p 811 -L 80,443 --duration 10s
+  Connections to a network, in full width:
+    finwait states --remote 10.0.0.0/8 -w
+  As JSON, to look for what stayed in CLOSE_WAIT for over a second:
+    finwait states -o json | jq 'select(.old_state == \"CLOSE_WAIT\" and .in_old_state_ns > 1e9)'
+  From a recording:
+    finwait states -r trace.jsonl
+
+MS is the time spent in OLDSTATE. `?` stands for what is not known.";
+
+pub(super) const CLOSES: &str = "\
+Examples:
+  Everything, until Ctrl-C:
+    finwait closes
+  The next twenty that end on port 5432 of a database:
+    finwait closes -D 5432 --count 20
+  Resets that this host sends, with the reason:
+    finwait closes -o json | jq 'select(.reset_direction == \"sent\") | {opener, closer, reset_cause}'
+  From a recording that comes through a pipe:
+    finwait closes -r - -o csv
+
+OPENED BY: `▶` opened here, `◀` accepted here. CLOSE: the time in each closing state, FW1 FIN_WAIT1, FW2 FIN_WAIT2,
+CLG CLOSING, CW CLOSE_WAIT, LA LAST_ACK, TW when TIME_WAIT follows; `!` marks the one that took far longer than
+the round trip explains. `?` stands for what is not known, `≥` for at least.";
+
+pub(super) const RECORD: &str = "\
+Examples:
+  One minute into a file:
+    finwait record -w trace.jsonl --duration 1m
+  Port 443 alone, packed:
+    finwait record -L 443 | gzip > trace.jsonl.gz
+  Reading it again:
+    finwait closes -r trace.jsonl
+
+A recording is not filtered by process, address or cgroup: do that when it is read.";
+
+pub(super) const GENERATE: &str = "\
+Examples:
+    finwait generate man > finwait.1
+    finwait generate man closes > finwait-closes.1
+    finwait generate completions bash > finwait.bash";

@@ -1,0 +1,37 @@
+//! Flags that say how the running kernel is observed.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::value;
+
+/// Ids of the flags below: none of them goes together with a recording.
+pub(super) const NAMES: &[&str] = &["tier", "ring_bytes", "wake_pause"];
+
+/// See the module.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Source")]
+pub struct LiveArgs {
+    /// Which trace point delivers transitions
+    #[arg(long, value_name = "TIER", default_value = "auto")]
+    pub tier: TierChoice,
+    /// Size of the ring between kernel and finwait, a power of two such as 64M
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = value::ring_bytes)]
+    pub ring_bytes: u32,
+    /// Pause after each wake-up, so that a busy kernel does not wake finwait for every event
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = value::wake_pause)]
+    pub wake_pause: Duration,
+}
+
+/// Choice of the trace point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum TierChoice {
+    /// The best that this kernel offers
+    #[default]
+    Auto,
+    /// The BTF-typed raw trace point: shows processes and socket internals
+    TpBtf,
+    /// The classic trace point: addresses and states alone
+    Classic,
+}

@@ -1,0 +1,211 @@
+//! Parsers of single values. Each error completes clap's "invalid value '…' for '…': …".
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use finwait_core::{Pid, Port};
+use ipnet::{IpNet, Ipv4Net};
+
+/// Smallest ring: on every kernel a multiple of the page, whatever its size.
+pub const MIN_RING_BYTES: u32 = 64 << 10;
+/// Largest ring.
+pub const MAX_RING_BYTES: u32 = 1 << 30;
+/// PID_MAX_LIMIT on 64-bit kernels: no process has this number or one beyond.
+const PID_LIMIT: u32 = 1 << 22;
+/// TASK_COMM_LEN without its NUL.
+const COMM_BYTES: usize = 15;
+const MAX_WAKE_PAUSE: Duration = Duration::from_secs(1);
+
+/// finwait's own network namespace.
+const OWN_NETNS: &str = "/proc/self/ns/net";
+
+/// A namespace or cgroup as the user names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By inode number
+    Inode(u64),
+    /// By path
+    Path(PathBuf),
+}
+
+pub(super) fn port(text: &str) -> Result<Port, String> {
+    let raw: u16 = text.parse().map_err(|_| "a port is a number from 1 to 65535".to_owned())?;
+    Port::new(raw).ok_or_else(|| "no connection has port 0".to_owned())
+}
+
+pub(super) fn pid(text: &str) -> Result<Pid, String> {
+    match text.parse() {
+        Ok(0) => Err("process 0 is the idle task, which owns no socket".to_owned()),
+        Ok(raw) if raw < PID_LIMIT => Ok(Pid(raw)),
+        _ => Err(format!("a process id is a number from 1 to {}", PID_LIMIT - 1)),
+    }
+}
+
+pub(super) fn comm(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a process name is not empty".to_owned()),
+        len if len > COMM_BYTES => {
+            Err(format!("the kernel keeps {COMM_BYTES} bytes of a name, this has {len}"))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// An address is the network of that address alone; IPv4-mapped IPv6 becomes the IPv4 that it is.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let refused = || "expected an address or a network, such as 10.0.0.0/8 or [::1]".to_owned();
+    let bare = text.strip_prefix('[').map_or(Some(text.to_owned()), |rest| {
+        rest.split_once(']').map(|(address, suffix)| format!("{address}{suffix}"))
+    });
+    let bare = bare.ok_or_else(refused)?;
+    let net = match bare.parse::<IpNet>() {
+        Ok(net) => net,
+        Err(_) => IpNet::from(bare.parse::<IpAddr>().map_err(|_| refused())?),
+    };
+    Ok(unmapped(net).trunc())
+}
+
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    mapped.and_then(|(v4, prefix)| Ipv4Net::new(v4, prefix).ok()).map_or(net, IpNet::V4)
+}
+
+pub(super) fn namespace(text: &str) -> Result<Place, String> {
+    place(if text == "self" { OWN_NETNS } else { text })
+}
+
+pub(super) fn place(text: &str) -> Result<Place, String> {
+    if text.is_empty() {
+        return Err("expected an inode number or a path".to_owned());
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return match text.parse() {
+            Ok(0) | Err(_) => Err("this is no inode number".to_owned()),
+            Ok(inode) => Ok(Place::Inode(inode)),
+        };
+    }
+    Ok(Place::Path(PathBuf::from(text)))
+}
+
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=1 << 26).contains(n)).ok_or_else(|| "expected 1 to 67108864".to_owned())
+}
+
+pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
+    size(text)
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .filter(|bytes| bytes.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(bytes))
+        .ok_or_else(|| "expected a power of two from 64K to 1G, such as 8M or 64MiB".to_owned())
+}
+
+fn size(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text)
+        .map_err(|_| "expected a time with its unit, such as 10s or 1h30m".to_owned())?;
+    if parsed.is_zero() { Err("nothing happens in no time".to_owned()) } else { Ok(parsed) }
+}
+
+pub(super) fn wake_pause(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|pause| *pause <= MAX_WAKE_PAUSE)
+        .ok_or_else(|| "expected a time of at most 1s, such as 5ms".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_numbers_but_not_zero() {
+        assert_eq!(port("443"), Ok(Port(443)));
+        assert_eq!(port("65535"), Ok(Port(65535)));
+        for text in ["0", "65536", "-1", "http", "", "8 0"] {
+            assert!(port(text).is_err(), "{text}");
+        }
+        assert_eq!(port("0"), Err("no connection has port 0".to_owned()));
+    }
+
+    #[test]
+    fn processes_have_numbers_below_the_kernels_limit() {
+        assert_eq!(pid("1"), Ok(Pid(1)));
+        assert_eq!(pid("4194303"), Ok(Pid(4_194_303)));
+        for text in ["0", "4194304", "-5", "nginx", ""] {
+            assert!(pid(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_the_kernel_would_have_cut_are_refused() {
+        assert!(comm("fifteen-bytes-x").is_ok());
+        assert!(comm("sixteen-bytes-xy").is_err());
+        assert!(comm("").is_err());
+    }
+
+    #[test]
+    fn networks_are_read_in_every_spelling() {
+        for (text, net) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::1", "::1/128"),
+            ("[::1]", "::1/128"),
+            ("[2001:db8::]/32", "2001:db8::/32"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), net, "{text}");
+        }
+        for text in ["10.0.0.0/33", "10.0.0", "[::1", "fe80::1%eth0", "example.org", "", "::1/129"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_within_bounds() {
+        for (text, bytes) in
+            [("8M", 8 << 20), ("8MiB", 8 << 20), ("65536", 64 << 10), ("64k", 64 << 10), ("1g", 1 << 30)]
+        {
+            assert_eq!(ring_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["0", "4K", "3M", "2G", "8MB", "M", "", "8.5M", "99999999999999999999G"] {
+            assert!(ring_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_are_not_zero() {
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for text in ["10", "0s", "", "soon", "-1s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(wake_pause("0s"), Ok(Duration::ZERO));
+        assert!(wake_pause("2s").is_err());
+    }
+
+    #[test]
+    fn namespaces_are_named_by_number_path_or_self() {
+        assert_eq!(namespace("self"), Ok(Place::Path(PathBuf::from(OWN_NETNS))));
+        assert_eq!(namespace("4026531840"), Ok(Place::Inode(4_026_531_840)));
+        assert_eq!(namespace("/proc/1/ns/net"), Ok(Place::Path(PathBuf::from("/proc/1/ns/net"))));
+        assert!(namespace("0").is_err());
+        assert!(namespace("").is_err());
+        assert_eq!(place("self"), Ok(Place::Path(PathBuf::from("self"))));
+    }
+}

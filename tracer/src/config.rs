@@ -1,0 +1,311 @@
+//! The validated configuration. Whatever can be wrong with the flags is found here, before anything is opened.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use finwait_core::TrackerConfig;
+use tracer_common::KernelFilter;
+
+use crate::cli::{
+    self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
+    RecordArgs, TierChoice, ViewArgs,
+};
+use crate::filter::{Filter, IpVersion};
+
+mod places;
+
+pub use places::PlaceError;
+
+/// Why the flags make no sense. Every message is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Both families alone
+    #[error("-4 and -6 together match no connection: give one of them, or neither for both")]
+    BothFamilies,
+    /// Networks of the other family
+    #[error("{flag} lists IPv{version} networks alone, which match no connection under {family}")]
+    NetworksOfOtherFamily {
+        /// The flag with the networks
+        flag: &'static str,
+        /// Version of all of them
+        version: u8,
+        /// The flag that they contradict
+        family: &'static str,
+    },
+    /// Ends of different families
+    #[error(
+        "--local lists IPv{local} networks alone and --remote others: no connection has ends of both kinds"
+    )]
+    EndsDiffer {
+        /// Version of the local networks
+        local: u8,
+    },
+    /// Process or namespace with the classic tier
+    #[error("{flag} needs --tier tp-btf: the classic trace point does not show it")]
+    FilterNeedsTpBtf {
+        /// The flag
+        flag: &'static str,
+    },
+    /// `record` with a list that the kernel cannot hold
+    #[error(
+        "record filters in the kernel, which takes at most {ports} ports each way and {netns} namespaces"
+    )]
+    TooMuchForKernel {
+        /// Entries of a table of ports
+        ports: usize,
+        /// Entries of the table of namespaces
+        netns: usize,
+    },
+    /// A path that is no such namespace or cgroup
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// `generate man` of an unknown command
+    #[error("finwait has no command {name:?}: `finwait --help` lists them")]
+    NoSuchCommand {
+        /// What was asked for
+        name: String,
+    },
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    /// `states` or `closes`
+    View(Box<View>),
+    /// `record`
+    Record(Recording),
+    /// `generate`
+    Generate(Generate),
+}
+
+/// What a view shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Transitions
+    States,
+    /// Ends of connections
+    Closes,
+}
+
+/// `states` or `closes`.
+#[derive(Debug)]
+pub struct View {
+    /// What is shown
+    pub subject: Subject,
+    /// Where from
+    pub origin: Origin,
+    /// Of which connections
+    pub filter: Filter,
+    /// In which form
+    pub output: Output,
+    /// Until when
+    pub limits: Limits,
+    /// How much the tracker may hold
+    pub tracker: TrackerConfig,
+}
+
+/// `record`.
+#[derive(Debug)]
+pub struct Recording {
+    /// Where to; `None` is stdout
+    pub path: Option<PathBuf>,
+    /// Where from
+    pub live: Live,
+    /// Until when
+    pub limits: Limits,
+}
+
+/// Where observations come from.
+#[derive(Debug)]
+pub enum Origin {
+    /// The running kernel
+    Live(Live),
+    /// A recording
+    Recording(RecordingPath),
+}
+
+/// A recording's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordingPath {
+    /// stdin
+    Stdin,
+    /// A file
+    File(PathBuf),
+}
+
+/// How the running kernel is observed.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Which trace point
+    pub tier: TierChoice,
+    /// Size of the ring
+    pub ring_bytes: u32,
+    /// Pause after a wake-up
+    pub wake_pause: Duration,
+    /// The kernel's share of the filter
+    pub kernel_filter: KernelFilter,
+}
+
+/// Shape of the output.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// Table, JSON or CSV
+    pub format: Format,
+    /// Column with the time of day
+    pub time: bool,
+    /// Column with the seconds since the start
+    pub timestamp: bool,
+    /// Everything in full
+    pub wide: bool,
+    /// When to colour
+    pub color: ColorChoice,
+}
+
+/// What ends the run by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// After this time
+    pub duration: Option<Duration>,
+    /// After so many lines
+    pub count: Option<u64>,
+}
+
+/// Validates the command line.
+///
+/// # Errors
+/// The first contradiction found.
+pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
+    match cli.command {
+        Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
+        Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
+        Command::Record(args) => Ok(Action::Record(record(args)?)),
+        Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
+    }
+}
+
+fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
+    let filter = filter(&args.filter)?;
+    let origin = match args.read {
+        None => Origin::Live(live(&args.live, &filter)?),
+        Some(path) if path == Path::new("-") => Origin::Recording(RecordingPath::Stdin),
+        Some(path) => Origin::Recording(RecordingPath::File(path)),
+    };
+    let transitions = subject == Subject::States;
+    Ok(View {
+        subject,
+        origin,
+        filter,
+        output: Output {
+            format: if args.output.csv { Format::Csv } else { args.output.output },
+            time: args.output.time,
+            timestamp: args.output.timestamp,
+            wide: args.output.wide,
+            color: args.output.color,
+        },
+        limits: limits(&args.limits),
+        tracker: TrackerConfig { capacity: args.max_connections, transitions, ..TrackerConfig::default() },
+    })
+}
+
+fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
+    let filter = filter(&FilterArgs { kernel: args.filter, ..FilterArgs::default() })?;
+    if !filter.kernel_suffices() {
+        return Err(ConfigError::TooMuchForKernel {
+            ports: tracer_common::FILTER_PORTS,
+            netns: tracer_common::FILTER_NETNS,
+        });
+    }
+    let cli::RecordFormat::Jsonl = args.output;
+    let path = args.write.filter(|path| path != Path::new("-"));
+    Ok(Recording { path, live: live(&args.live, &filter)?, limits: limits(&args.limits) })
+}
+
+fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
+    if let (TierChoice::Classic, Some(flag)) = (args.tier, filter.needs_tp_btf()) {
+        return Err(ConfigError::FilterNeedsTpBtf { flag });
+    }
+    let kernel_filter = filter.kernel_share();
+    Ok(Live { tier: args.tier, ring_bytes: args.ring_bytes, wake_pause: args.wake_pause, kernel_filter })
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    Limits { duration: args.duration, count: args.count }
+}
+
+fn generate(what: Generate) -> Result<Generate, ConfigError> {
+    use clap::CommandFactory;
+    if let Generate::Man { command: Some(name) } = &what
+        && Cli::command().find_subcommand(name).is_none()
+    {
+        return Err(ConfigError::NoSuchCommand { name: name.clone() });
+    }
+    Ok(what)
+}
+
+fn filter(args: &FilterArgs) -> Result<Filter, ConfigError> {
+    let kernel = &args.kernel;
+    let version = version(kernel)?;
+    let (local, remote) = (only_version(&args.local), only_version(&args.remote));
+    for (flag, nets) in [("--local", local), ("--remote", remote)] {
+        if let (Some(wanted), Some(version)) = (version, nets)
+            && wanted != version
+        {
+            let family = if wanted == IpVersion::V4 { "-4" } else { "-6" };
+            return Err(ConfigError::NetworksOfOtherFamily { flag, version: number(version), family });
+        }
+    }
+    if let (Some(local), Some(remote)) = (local, remote)
+        && local != remote
+    {
+        return Err(ConfigError::EndsDiffer { local: number(local) });
+    }
+    Ok(Filter {
+        local_ports: distinct(&kernel.local_port),
+        remote_ports: distinct(&kernel.remote_port),
+        version,
+        local: args.local.clone(),
+        remote: args.remote.clone(),
+        pids: args.pid.clone(),
+        comms: args.comm.clone(),
+        netns: kernel.netns.iter().map(places::netns).collect::<Result<_, _>>()?,
+        cgroups: args.cgroup.iter().map(places::cgroup).collect::<Result<_, _>>()?,
+    })
+}
+
+fn version(args: &KernelFilterArgs) -> Result<Option<IpVersion>, ConfigError> {
+    match (args.ipv4, args.ipv6) {
+        (true, true) => Err(ConfigError::BothFamilies),
+        (true, false) => Ok(Some(IpVersion::V4)),
+        (false, true) => Ok(Some(IpVersion::V6)),
+        (false, false) => Ok(None),
+    }
+}
+
+/// The version of all of `nets`; `None` where there are both or none.
+fn only_version(nets: &[ipnet::IpNet]) -> Option<IpVersion> {
+    let v4 = nets.iter().filter(|net| matches!(net, ipnet::IpNet::V4(_))).count();
+    match (v4, nets.len()) {
+        (_, 0) => None,
+        (0, _) => Some(IpVersion::V6),
+        (v4, all) if v4 == all => Some(IpVersion::V4),
+        _ => None,
+    }
+}
+
+fn number(version: IpVersion) -> u8 {
+    match version {
+        IpVersion::V4 => 4,
+        IpVersion::V6 => 6,
+    }
+}
+
+/// Without repetitions: they would take room in the kernel's tables.
+fn distinct<T: Copy + Ord>(list: &[T]) -> Vec<T> {
+    let mut list = list.to_vec();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! The one event loop: source → tracker → filter → sink.
+//!
+//! It alone decides when a run ends. Whatever the reason, the source is closed and read to its end, so that the last
+//! counters are in the books; what it still yields is accounted for and not shown.
+
+use std::time::{Duration, Instant};
+
+use finwait_core::observation::Tier;
+use finwait_core::{MonoNs, Observation, Record, Tracker, TrackerConfig};
+
+use crate::config::{Limits, Subject};
+use crate::filter::Filter;
+use crate::sink::{Context, Ended, Sink, SinkError, Tally, Tap, Verdict};
+use crate::source::{Polled, Source, SourceError};
+
+mod command;
+mod signals;
+mod stop;
+
+pub use command::{CommandError, execute};
+pub use stop::Stop;
+
+/// Wait after events: longer than the tracker lets a closed connection settle, so that the watermark of the first
+/// idle poll makes every close due.
+const SETTLING: Duration = Duration::from_millis(60);
+/// Wait while nothing happens.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longest that a closed source is waited for.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What to do with what comes in.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which records are shown; `None` shows none
+    pub subject: Option<Subject>,
+    /// Of which connections
+    pub filter: Filter,
+    /// Until when
+    pub limits: Limits,
+    /// --duration counts event time, as a recording needs it, instead of the clock's
+    pub event_time: bool,
+    /// How much the tracker may hold
+    pub tracker: TrackerConfig,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The source is broken
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The output is
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The filter asks for what the stream does not have
+    #[error(
+        "{flag} needs the tp-btf tier: these transitions come from the classic trace point, which does not show it"
+    )]
+    FilterNeedsTpBtf {
+        /// The flag
+        flag: &'static str,
+    },
+}
+
+/// Where things go.
+pub struct Outputs<'a> {
+    /// Records
+    pub sink: Option<&'a mut dyn Sink>,
+    /// Observations, ahead of the tracker
+    pub tap: Option<&'a mut dyn Tap>,
+}
+
+/// Runs until something ends it.
+///
+/// # Errors
+/// When source or sink break. A closed pipe is an end, not an error.
+pub fn run<'a>(
+    source: &mut dyn Source,
+    outputs: Outputs<'a>,
+    plan: &'a Plan,
+    stop: &Stop,
+) -> Result<Verdict, RunError> {
+    let mut run = Run::new(outputs, plan);
+    let ended = match run.feed(source, stop) {
+        Err(RunError::Sink(error)) if error.is_closed_pipe() => Ended::ClosedPipe,
+        ended => ended?,
+    };
+    if ended != Ended::Source {
+        run.drain(source, ended)?;
+    }
+    run.finish(ended, source)
+}
+
+struct Run<'a> {
+    outputs: Outputs<'a>,
+    plan: &'a Plan,
+    tracker: Tracker,
+    context: Context,
+    tally: Tally,
+    /// Lines written, which --count limits
+    lines: u64,
+    begun: bool,
+    started: Instant,
+    first: Option<MonoNs>,
+    last: Option<MonoNs>,
+}
+
+impl<'a> Run<'a> {
+    fn new(outputs: Outputs<'a>, plan: &'a Plan) -> Self {
+        Self {
+            outputs,
+            plan,
+            tracker: Tracker::new(plan.tracker),
+            context: Context::default(),
+            tally: Tally::default(),
+            lines: 0,
+            begun: false,
+            started: Instant::now(),
+            first: None,
+            last: None,
+        }
+    }
+
+    fn feed(&mut self, source: &mut dyn Source, stop: &Stop) -> Result<Ended, RunError> {
+        let mut batch = Vec::new();
+        let mut wait = SETTLING;
+        loop {
+            if stop.is_requested() {
+                return Ok(Ended::Signal);
+            }
+            let Some(left) = self.time_left() else { return Ok(Ended::Duration) };
+            batch.clear();
+            let polled = source.poll(&mut batch, wait.min(left))?;
+            if let Some(ended) = self.take(&batch)? {
+                return Ok(ended);
+            }
+            self.begin()?;
+            if !batch.is_empty() {
+                self.flush()?;
+            }
+            wait = match polled {
+                Polled::Events => SETTLING,
+                Polled::Idle => QUIET,
+                Polled::End => return Ok(self.end_of_source(stop)),
+            };
+        }
+    }
+
+    /// A source that was waiting on the stop descriptor may say that it is at its end because of that.
+    fn end_of_source(&self, stop: &Stop) -> Ended {
+        if stop.is_requested() { Ended::Signal } else { Ended::Source }
+    }
+
+    /// Time until the clock ends the run; `None` where it has.
+    fn time_left(&self) -> Option<Duration> {
+        match self.plan.limits.duration {
+            Some(limit) if !self.plan.event_time => {
+                limit.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
+            }
+            _ => Some(Duration::MAX),
+        }
+    }
+
+    fn take(&mut self, batch: &[Observation]) -> Result<Option<Ended>, RunError> {
+        for observation in batch {
+            if self.is_too_late(observation) {
+                return Ok(Some(Ended::Duration));
+            }
+            self.observe(observation)?;
+            if self.limits_reached() {
+                return Ok(Some(Ended::Count));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether event time has run out; takes note of it.
+    fn is_too_late(&mut self, observation: &Observation) -> bool {
+        let at = match observation {
+            Observation::Host(host) => host.since,
+            Observation::StateChange(change) => change.at,
+            Observation::Watermark(watermark) => watermark.at,
+            Observation::Clock(_) | Observation::Counters(_) => return false,
+        };
+        let first = *self.first.get_or_insert(at);
+        let limit = self.plan.limits.duration.filter(|_| self.plan.event_time);
+        let elapsed = Duration::from_nanos(at.since(first).unwrap_or(0));
+        if limit.is_some_and(|limit| elapsed > limit) {
+            return true;
+        }
+        self.last = self.last.max(Some(at));
+        false
+    }
+
+    fn observe(&mut self, observation: &Observation) -> Result<(), RunError> {
+        if let Observation::Host(host) = observation
+            && let (Tier::Classic, Some(flag)) = (host.tier, self.plan.filter.needs_tp_btf())
+        {
+            return Err(RunError::FilterNeedsTpBtf { flag });
+        }
+        self.begin()?;
+        // Ahead of the rest, so that the books hold what could not be written.
+        self.tracker.observe(observation);
+        if let Some(tap) = &mut self.outputs.tap {
+            tap.observation(observation)?;
+            self.lines += u64::from(matches!(observation, Observation::StateChange(_)));
+        }
+        if self.context.learn(observation)
+            && let Some(sink) = &mut self.outputs.sink
+        {
+            sink.context(&self.context);
+        }
+        self.show_what_is_due()
+    }
+
+    fn show_what_is_due(&mut self) -> Result<(), RunError> {
+        while let Some(record) = self.tracker.next_record() {
+            if !self.limits_reached() {
+                self.show(&record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, record: &Record) -> Result<(), RunError> {
+        if !self.plan.filter.matches(record) {
+            return Ok(());
+        }
+        self.tally.add(record);
+        let wanted = matches!(
+            (self.plan.subject, record),
+            (Some(Subject::States), Record::Transition(_)) | (Some(Subject::Closes), Record::Close(_))
+        );
+        if let Some(sink) = &mut self.outputs.sink
+            && wanted
+        {
+            sink.record(record)?;
+            self.lines += 1;
+        }
+        Ok(())
+    }
+
+    /// Only once the source has shown that it works, so that a failure leaves stdout empty.
+    fn begin(&mut self) -> Result<(), SinkError> {
+        if let Some(sink) = &mut self.outputs.sink
+            && !std::mem::replace(&mut self.begun, true)
+        {
+            sink.begin()?;
+        }
+        Ok(())
+    }
+
+    fn limits_reached(&self) -> bool {
+        self.plan.limits.count.is_some_and(|count| self.lines >= count)
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        if let Some(sink) = &mut self.outputs.sink {
+            sink.flush()?;
+        }
+        if let Some(tap) = &mut self.outputs.tap {
+            tap.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Closes the source and reads what it still has. It is shown where the clock or the user ended the run: it
+    /// happened before that. Otherwise it is for the books alone.
+    fn drain(&mut self, source: &mut dyn Source, ended: Ended) -> Result<(), RunError> {
+        source.close();
+        let mut shown = ended == Ended::Signal || (ended == Ended::Duration && !self.plan.event_time);
+        let deadline = Instant::now() + CLOSING;
+        let mut batch = Vec::new();
+        loop {
+            batch.clear();
+            let polled = source.poll(&mut batch, SETTLING)?;
+            for observation in &batch {
+                if shown {
+                    shown = self.observe_while_open(observation)?;
+                } else {
+                    self.account(observation);
+                }
+            }
+            if polled == Polled::End || Instant::now() >= deadline {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether there still was somebody to show it to.
+    fn observe_while_open(&mut self, observation: &Observation) -> Result<bool, RunError> {
+        match self.observe(observation) {
+            Ok(()) => Ok(true),
+            Err(RunError::Sink(error)) if error.is_closed_pipe() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn account(&mut self, observation: &Observation) {
+        self.tracker.observe(observation);
+        while self.tracker.next_record().is_some() {}
+    }
+
+    fn finish(mut self, ended: Ended, source: &dyn Source) -> Result<Verdict, RunError> {
+        self.tracker.finish();
+        let closed = ended == Ended::ClosedPipe;
+        let written = if closed { Ok(()) } else { self.show_what_is_due() };
+        let verdict = self.verdict(ended, source);
+        let written = written.and_then(|()| if closed { Ok(()) } else { Ok(self.write_end(&verdict)?) });
+        match written {
+            Err(RunError::Sink(error)) if error.is_closed_pipe() => {}
+            other => other?,
+        }
+        Ok(verdict)
+    }
+
+    fn write_end(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
+        if let Some(sink) = &mut self.outputs.sink {
+            sink.finish(verdict)?;
+        }
+        self.flush()
+    }
+
+    fn verdict(&self, ended: Ended, source: &dyn Source) -> Verdict {
+        let seen = self.first.zip(self.last).and_then(|(first, last)| last.since(first));
+        Verdict {
+            ended,
+            duration: if self.plan.event_time {
+                seen.map(Duration::from_nanos)
+            } else {
+                Some(self.started.elapsed())
+            },
+            accounting: self.tracker.accounting(),
+            unread: source.unread().cloned(),
+            tally: self.tally.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Carries out an action: opens source and sink, runs the loop, tells people what it came to.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use clap::CommandFactory;
+use finwait_core::TrackerConfig;
+use jiff::tz::TimeZone;
+
+use super::signals::{SuperviseError, supervise};
+use super::{Outputs, Plan, RunError, Stop, run};
+use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
+use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
+use crate::filter::Filter;
+use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
+use crate::source::{RecordingError, RecordingSource, Source, SourceError};
+
+const OUT_BUFFER: usize = 1 << 16;
+
+/// Why finwait ends without success. Every message is one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The flags make no sense
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The source cannot be opened
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The output cannot be opened or written
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The run failed
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The run could not be watched over
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
+}
+
+impl From<RecordingError> for CommandError {
+    fn from(error: RecordingError) -> Self {
+        Self::Source(error.into())
+    }
+}
+
+impl CommandError {
+    /// 2 for what other flags would mend, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Run(RunError::FilterNeedsTpBtf { .. }) => 2,
+            _ => 1,
+        }
+    }
+
+    /// The message with its causes, as one line that a terminal can be given.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let detail = error.to_string();
+            if !text.contains(&detail) {
+                text = format!("{text}: {detail}");
+            }
+            cause = error.source();
+        }
+        safe(&text).into_owned()
+    }
+}
+
+/// Carries out `action`.
+///
+/// # Errors
+/// See [`CommandError`].
+pub fn execute(action: Action) -> Result<(), CommandError> {
+    match action {
+        Action::View(view) => supervise(move |stop| show(&view, stop))?,
+        Action::Record(recording) => supervise(move |stop| record(&recording, stop))?,
+        Action::Generate(what) => generate(&what),
+    }
+}
+
+fn show(view: &View, stop: &Stop) -> Result<(), CommandError> {
+    let mut source = open(&view.origin, stop)?;
+    let mut sink = sink(view)?;
+    let plan = Plan {
+        subject: Some(view.subject),
+        filter: view.filter.clone(),
+        limits: view.limits,
+        event_time: matches!(view.origin, Origin::Recording(_)),
+        tracker: view.tracker,
+    };
+    let outputs = Outputs { sink: Some(sink.as_mut()), tap: None };
+    let verdict = run(source.as_mut(), outputs, &plan, stop)?;
+    tell(&verdict.for_people(Some(view.subject)));
+    Ok(())
+}
+
+fn record(recording: &Recording, stop: &Stop) -> Result<(), CommandError> {
+    let mut source = open_live(&recording.live, stop)?;
+    let mut tap = match &recording.path {
+        Some(path) => RecordingSink::create(path)?,
+        None => RecordingSink::new(stdout()?, "stdout".to_owned()),
+    };
+    let plan = Plan {
+        subject: None,
+        filter: Filter::default(),
+        limits: recording.limits,
+        event_time: false,
+        tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
+    };
+    let outputs = Outputs { sink: None, tap: Some(&mut tap) };
+    let verdict = run(source.as_mut(), outputs, &plan, stop)?;
+    tell(&verdict.for_people(None));
+    Ok(())
+}
+
+fn open(origin: &Origin, stop: &Stop) -> Result<Box<dyn Source>, CommandError> {
+    Ok(match origin {
+        Origin::Recording(RecordingPath::Stdin) => Box::new(RecordingSource::stdin()),
+        Origin::Recording(RecordingPath::File(path)) => Box::new(RecordingSource::open(path)?),
+        Origin::Live(live) => open_live(live, stop)?,
+    })
+}
+
+fn open_live(_live: &Live, _stop: &Stop) -> Result<Box<dyn Source>, CommandError> {
+    Err(SourceError::Kernel("this build cannot observe the running kernel; read a recording with -r".into())
+        .into())
+}
+
+fn sink(view: &View) -> Result<Box<dyn Sink>, CommandError> {
+    Ok(match view.output.format {
+        Format::Table => Box::new(TableSink::new(stdout()?, look(view.subject, &view.output))),
+        Format::Json => Box::new(JsonSink::new(stdout()?)),
+        Format::Csv => Box::new(CsvSink::new(stdout()?, view.subject)),
+    })
+}
+
+/// stdout with one buffer: the standard library's own would flush at every line.
+fn stdout() -> Result<Box<dyn Write + Send>, SinkError> {
+    let descriptor = io::stdout().as_fd().try_clone_to_owned().map_err(SinkError::stdout)?;
+    Ok(Box::new(BufWriter::with_capacity(OUT_BUFFER, File::from(descriptor))))
+}
+
+fn look(subject: Subject, output: &Output) -> Look {
+    let terminal = terminal_size::terminal_size_of(io::stdout());
+    Look {
+        subject,
+        width: terminal.map_or(0, |(width, _)| width.0.into()),
+        wide: output.wide,
+        colour: colour(output.color),
+        time: output.time,
+        timestamp: output.timestamp,
+        zone: TimeZone::system(),
+    }
+}
+
+fn colour(choice: ColorChoice) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+        }
+    }
+}
+
+/// stderr may be gone; that is no reason to fail.
+fn tell(text: &str) {
+    _ = writeln!(io::stderr(), "{text}");
+}
+
+fn generate(what: &Generate) -> Result<(), CommandError> {
+    let mut text = Vec::new();
+    let mut command = Cli::command();
+    match what {
+        Generate::Man { command: name } => {
+            man(command, name.as_deref(), &mut text).map_err(SinkError::stdout)?;
+        }
+        Generate::Completions { shell } => {
+            let shell = match shell {
+                Shell::Bash => clap_complete::Shell::Bash,
+                Shell::Zsh => clap_complete::Shell::Zsh,
+                Shell::Fish => clap_complete::Shell::Fish,
+            };
+            clap_complete::generate(shell, &mut command, "finwait", &mut text);
+        }
+    }
+    let mut out = stdout()?;
+    let written = out.write_all(&text).and_then(|()| out.flush()).map_err(SinkError::stdout);
+    written.or_else(|error| if error.is_closed_pipe() { Ok(()) } else { Err(error.into()) })
+}
+
+fn man(mut command: clap::Command, name: Option<&str>, out: &mut Vec<u8>) -> io::Result<()> {
+    command.build();
+    let page = name.and_then(|name| command.find_subcommand(name)).unwrap_or(&command);
+    clap_mangen::Man::new(page.clone()).render(out)
+}

@@ -1,0 +1,238 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use finwait_core::record::{CloseKind, CloseRecord, Reset, ResetCause, ResetDirection, TimeoutCause};
+use finwait_core::{Claim, Reason, TcpState};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::sink::samples::{
+    Shared, accounting, classic_transition, close, context, dwell, known, owner, step, transition, unproven,
+};
+use crate::sink::{Ended, Tally};
+
+const DOCUMENTED: &str = include_str!("../../../../docs/events.md");
+
+fn written(records: &[Record]) -> Vec<Value> {
+    let out = Shared::default();
+    let mut sink = JsonSink::new(Box::new(out.clone()));
+    sink.context(&context());
+    let mut tally = Tally::default();
+    for record in records {
+        sink.record(record).unwrap();
+        tally.add(record);
+    }
+    let duration = Some(Duration::from_secs(60));
+    let verdict = Verdict { ended: Ended::Signal, duration, accounting: accounting(), unread: None, tally };
+    sink.finish(&verdict).unwrap();
+    out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn closed(record: CloseRecord) -> Value {
+    written(&[Record::Close(Box::new(record))]).remove(0)
+}
+
+fn reset() -> CloseRecord {
+    CloseRecord {
+        kind: known(CloseKind::Reset),
+        reset: Some(Reset {
+            direction: known(ResetDirection::Sent),
+            cause: known(ResetCause::UnreadData),
+            unread_bytes: known(4096),
+        }),
+        timeout: Some(known(TimeoutCause::Keepalive)),
+        error: known(104),
+        ..close()
+    }
+}
+
+#[test]
+fn a_close_tells_values_evidence_and_ids() {
+    let value = closed(close());
+    for (pointer, expected) in [
+        ("/schema", json!("finwait.close/1")),
+        ("/conn_id", json!("4f1c09ab2f3a-2a-3b9aca00")),
+        ("/time", json!("2026-09-23T20:24:14.148000Z")),
+        ("/time_ns", json!(4_148_000_000_u64)),
+        ("/local_addr", json!("10.0.0.5")),
+        ("/remote_port", json!(8080)),
+        ("/opener", json!({"tgid": 9120, "pid": 9120, "comm": "curl", "start_boot_ns": 77})),
+        ("/kind", json!("active")),
+        ("/first_closer", json!("local")),
+        ("/reset_direction", Value::Null),
+        ("/waves", json!("four")),
+        (
+            "/dwell_ns",
+            json!({"ESTABLISHED": 47_000_000, "FIN_WAIT1": 400_000, "FIN_WAIT2": 3_100_000_000_u64}),
+        ),
+        ("/slow_state", json!("FIN_WAIT2")),
+        ("/sequence", json!(["CLOSE", "SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE"])),
+        ("/steps/0", json!({"time_ns": 1_000_000_000, "old": "CLOSE", "new": "SYN_SENT"})),
+        ("/evidence/kind", json!(["unbroken_chain"])),
+        ("/evidence/dwell_ns.FIN_WAIT1", json!(["unbroken_chain"])),
+        ("/unknown", json!({})),
+    ] {
+        assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+    }
+}
+
+#[test]
+fn an_unproven_close_is_unknown_or_null_and_says_why() {
+    let value = closed(unproven());
+    for key in ["kind", "first_closer", "waves", "successor"] {
+        assert_eq!(value[key], "unknown", "{key}");
+        assert_eq!(value["unknown"][key], "transition_missing", "{key}");
+        assert_eq!(value["evidence"].get(key), None, "{key}");
+    }
+    for key in ["time", "time_ns", "opener", "closer", "life_ns", "sent_bytes", "srtt_us", "uid"] {
+        assert_eq!(value[key], Value::Null, "{key}");
+    }
+    assert_eq!(value["unknown"]["life_ns"], "seen_from_middle");
+    assert_eq!(value["role"], "accepted");
+}
+
+#[test]
+fn a_reset_is_flat() {
+    let value = closed(reset());
+    assert_eq!(value["reset_direction"], "sent");
+    assert_eq!(value["reset_cause"], "unread_data");
+    assert_eq!(value["reset_unread_bytes"], 4096);
+    assert_eq!(value["error_name"], "ECONNRESET");
+}
+
+#[test]
+fn missing_transitions_are_a_hole_in_the_sequence() {
+    let value = closed(CloseRecord {
+        steps: vec![
+            step(0, TcpState::Close, TcpState::SynSent),
+            step(9, TcpState::FinWait2, TcpState::Close),
+        ],
+        ..close()
+    });
+    assert_eq!(value["sequence"], json!(["CLOSE", "SYN_SENT", "unknown", "FIN_WAIT2", "CLOSE"]));
+}
+
+#[test]
+fn a_transition_carries_what_was_observed() {
+    let record = transition(TcpState::Established, TcpState::FinWait1);
+    let value = written(&[Record::Transition(Box::new(record))]).remove(0);
+    for (pointer, expected) in [
+        ("/schema", json!("finwait.state/1")),
+        ("/old_state", json!("ESTABLISHED")),
+        ("/new_state", json!("FIN_WAIT1")),
+        ("/in_old_state_ns", json!(47_123_400)),
+        ("/tgid", json!(9120)),
+        ("/pid", json!(9121)),
+        ("/comm", json!("curl")),
+        ("/chain_broken", json!(false)),
+        ("/socket/sock_addr", json!(0xffff_8880_1234_5680_u64)),
+        ("/socket/shutdown/send", json!(true)),
+        ("/unknown", json!({})),
+    ] {
+        assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+    }
+}
+
+#[test]
+fn what_the_classic_tier_lacks_is_null() {
+    let record = classic_transition(TcpState::Established, TcpState::FinWait1);
+    let value = written(&[Record::Transition(Box::new(record))]).remove(0);
+    for key in ["cookie", "tgid", "pid", "comm", "actor", "owner", "netns", "cgroup"] {
+        assert_eq!(value[key], Value::Null, "{key}");
+    }
+    assert_eq!(value["unknown"]["actor"], "field_absent");
+}
+
+#[test]
+fn the_last_line_is_the_summary_and_what_is_not_counted_is_null() {
+    let lines = written(&[Record::Close(Box::new(close())), Record::Close(Box::new(reset()))]);
+    let summary = lines.last().unwrap();
+    assert_eq!(summary["schema"], "finwait.summary/1");
+    assert_eq!(summary["closes_by_kind"], json!({"active": 1, "reset": 1}));
+    assert_eq!((&summary["resets_sent"], &summary["ended_by"]), (&json!(1), &json!("signal")));
+    assert_eq!(summary["recursion_missed"], 3);
+    let verdict = Verdict {
+        ended: Ended::Source,
+        duration: None,
+        accounting: finwait_core::Accounting::default(),
+        unread: None,
+        tally: Tally::default(),
+    };
+    let value = serde_json::to_value(SummaryJson::new(&verdict)).unwrap();
+    assert_eq!((&value["recursion_missed"], &value["rescued"]), (&Value::Null, &Value::Null));
+    assert_eq!(value["lost_ring"], 0);
+}
+
+#[test]
+fn a_hostile_name_is_a_string_like_any_other() {
+    let mut record = close();
+    record.opener = known(owner("\u{1b}[2J\"\n", 1, 1));
+    assert_eq!(closed(record)["opener"]["comm"], "\u{1b}[2J\"\n");
+}
+
+#[test]
+fn every_key_and_word_that_is_written_is_documented() {
+    let mut sent_unsent = reset();
+    sent_unsent.dwells =
+        vec![finwait_core::record::Dwell { unsent_bytes: Some(1), ..dwell(TcpState::LastAck, 1) }];
+    let mut unknown = unproven();
+    unknown.reset = Some(Reset {
+        direction: Claim::Unknown(Reason::ResetOrLateData),
+        cause: Claim::Unknown(Reason::NotVisible),
+        unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+    });
+    let mut state = transition(TcpState::Established, TcpState::FinWait1);
+    state.change.linger_ns = Some(1);
+    let mut keys = BTreeSet::new();
+    for value in written(&[
+        Record::Close(Box::new(sent_unsent)),
+        Record::Close(Box::new(unknown)),
+        Record::Transition(Box::new(state)),
+        Record::Transition(Box::new(classic_transition(TcpState::Listen, TcpState::SynRecv))),
+    ]) {
+        collect(&value, &mut keys);
+    }
+    assert!(keys.len() > 100, "{}", keys.len());
+    let missing: Vec<_> = keys.iter().filter(|key| !DOCUMENTED.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/events.md: {missing:?}");
+}
+
+/// Keys at any depth; of the keys made from states only the map's own name.
+fn collect(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let of_state =
+                    key.split('.').next_back().is_some_and(|name| TcpState::from_name(name).is_some());
+                if !of_state {
+                    keys.insert(key.clone());
+                }
+                collect(value, keys);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| collect(value, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_word_of_a_claim_is_documented() {
+    use finwait_core::record::{FirstCloser, Role, SeenFrom, Successor, Waves};
+    let names = |list: Vec<&'static str>| list;
+    let words = [
+        names(finwait_core::Evidence::ALL.iter().map(|word| word.name()).collect()),
+        names(Reason::ALL.iter().map(|word| word.name()).collect()),
+        names(CloseKind::ALL.iter().map(|word| word.name()).collect()),
+        names(FirstCloser::ALL.iter().map(|word| word.name()).collect()),
+        names(Role::ALL.iter().map(|word| word.name()).collect()),
+        names(ResetDirection::ALL.iter().map(|word| word.name()).collect()),
+        names(ResetCause::ALL.iter().map(|word| word.name()).collect()),
+        names(TimeoutCause::ALL.iter().map(|word| word.name()).collect()),
+        names(Waves::ALL.iter().map(|word| word.name()).collect()),
+        names(Successor::ALL.iter().map(|word| word.name()).collect()),
+        names(SeenFrom::ALL.iter().map(|word| word.name()).collect()),
+    ]
+    .concat();
+    let missing: Vec<_> = words.iter().filter(|word| !DOCUMENTED.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/events.md: {missing:?}");
+}

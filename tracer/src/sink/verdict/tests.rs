@@ -1,0 +1,118 @@
+use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Reset, ResetCause, ResetDirection};
+use finwait_core::{Claim, Reason};
+
+use super::*;
+use crate::sink::samples::{accounting, close, known, owner, unproven};
+
+fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {
+    CloseRecord {
+        kind: known(CloseKind::Reset),
+        first_closer: Claim::Unknown(Reason::DidNotHappen),
+        reset: Some(Reset { direction, cause: known(ResetCause::UnreadData), unread_bytes: known(4096) }),
+        closer: known(owner(sender, 402, 402)),
+        dwells: Vec::new(),
+        ..close()
+    }
+}
+
+fn verdict(records: Vec<CloseRecord>) -> Verdict {
+    let mut tally = Tally::default();
+    for record in records {
+        tally.add(&Record::Close(Box::new(record)));
+    }
+    Verdict {
+        ended: Ended::Signal,
+        duration: Some(Duration::from_secs(61)),
+        accounting: accounting(),
+        unread: None,
+        tally,
+    }
+}
+
+#[test]
+fn the_first_line_says_who_closes_first_who_resets_and_what_was_slow() {
+    let sent = || known(ResetDirection::Sent);
+    let peer_first = CloseRecord { first_closer: known(FirstCloser::Peer), dwells: Vec::new(), ..close() };
+    let text = verdict(vec![
+        close(),
+        peer_first.clone(),
+        peer_first,
+        reset(sent(), "api"),
+        reset(sent(), "api"),
+        reset(known(ResetDirection::Received), "api"),
+        unproven(),
+    ])
+    .for_people(Some(Subject::Closes));
+    assert_eq!(
+        text.lines().next().unwrap(),
+        "7 closes in 1m01s: peer first 29 %, local first 14 %; \
+         3 resets, 2 sent by api/402 (unread data), 1 received; \
+         slowest close 3.1s in FIN_WAIT2 (curl → 10.0.0.7:8080); 1 of unknown kind"
+    );
+}
+
+#[test]
+fn several_senders_are_told_apart() {
+    let sent = || known(ResetDirection::Sent);
+    let text = verdict(vec![reset(sent(), "api"), reset(sent(), "api"), reset(sent(), "web\u{1b}")])
+        .for_people(Some(Subject::Closes));
+    assert!(text.contains("3 resets sent (2 by api/402 (unread data))"), "{text}");
+}
+
+#[test]
+fn resets_that_went_one_way_are_said_in_one_word() {
+    for (direction, text) in [
+        (known(ResetDirection::Sent), "2 resets sent by api/402 (unread data);"),
+        (known(ResetDirection::Received), "2 resets received"),
+        (Claim::Unknown(Reason::ResetOrLateData), "2 resets of unknown direction"),
+    ] {
+        let shown = verdict(vec![reset(direction, "api"), reset(direction, "api"), close()])
+            .for_people(Some(Subject::Closes));
+        assert!(shown.contains(text), "{shown}");
+    }
+}
+
+#[test]
+fn nothing_closed_is_said_in_few_words() {
+    let text = verdict(vec![]).for_people(Some(Subject::Closes));
+    assert_eq!(text.lines().next().unwrap(), "0 closes in 1m01s");
+}
+
+#[test]
+fn losses_come_with_every_verdict() {
+    for subject in [Some(Subject::Closes), Some(Subject::States), None] {
+        let text = verdict(vec![unproven()]).for_people(subject);
+        assert!(
+            text.contains("saw 4,127 transitions, lost 1, rescued 3; 1 connection was seen from the middle")
+        );
+        assert!(text.ends_with(
+            "received 4,127, lost_ring 1, recursion_missed 3, rescued 3, gaps 1, chain_breaks 1, evicted 0, \
+             decode_errors 0, duplicates 2"
+        ));
+    }
+}
+
+#[test]
+fn what_cannot_be_counted_is_no_zero() {
+    let mut verdict = verdict(vec![]);
+    verdict.accounting.recursion_missed = None;
+    verdict.accounting.rescued = None;
+    let text = verdict.for_people(None);
+    assert!(text.contains("lost 1 (what was skipped is not counted here)"), "{text}");
+    assert!(text.contains("recursion_missed ?, rescued ?"), "{text}");
+}
+
+#[test]
+fn unread_lines_are_counted_and_the_first_is_named() {
+    let mut verdict = verdict(vec![]);
+    verdict.accounting.decode_errors = 1;
+    verdict.unread = Some(Unread {
+        lines: 3,
+        first_line: 17,
+        detail: "expected value".to_owned(),
+        place: "trace.jsonl".to_owned(),
+    });
+    let text = verdict.for_people(None);
+    assert!(text.contains("decode_errors 4"), "{text}");
+    assert!(text.ends_with("3 lines of trace.jsonl could not be read; the first is line 17: expected value"));
+}

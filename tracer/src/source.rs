@@ -1,0 +1,65 @@
+//! Where observations come from. A source knows no sink; the loop in [`crate::run`] stands between them.
+
+use std::time::Duration;
+
+use finwait_core::Observation;
+
+mod lines;
+mod pipe;
+mod recording;
+
+pub use recording::{RecordingError, RecordingSource};
+
+/// A stream of observations. The first is always [`Observation::Host`].
+pub trait Source {
+    /// Appends what there is to `batch`, waiting at most `timeout` for it. What comes with [`Polled::Idle`] may hold
+    /// watermarks and counters, so that records fall due on a quiet host too.
+    ///
+    /// # Errors
+    /// When the source is broken for good; what was appended before is valid.
+    fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError>;
+
+    /// Asks for the end: nothing new is taken in, and [`Source::poll`] hands out the rest and the last counters, then
+    /// says [`Polled::End`].
+    fn close(&mut self);
+
+    /// Input that could not be read, where the source itself reads it.
+    fn unread(&self) -> Option<&Unread> {
+        None
+    }
+}
+
+/// What a poll came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// There may be more at once
+    Events,
+    /// Nothing happened within the timeout
+    Idle,
+    /// There will never be more
+    End,
+}
+
+/// Lines of a recording that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// How many
+    pub lines: u64,
+    /// Number of the first, from 1
+    pub first_line: u64,
+    /// What was wrong with that one
+    pub detail: String,
+    /// Where
+    pub place: String,
+}
+
+/// Why a source is broken.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A recording
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The kernel
+    #[error("{0}")]
+    Kernel(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
