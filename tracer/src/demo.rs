@@ -17,20 +17,27 @@ use crate::scenario::watch::{Reading, Seen, only, track_with};
 use crate::scenario::{Made, MadeConnection, Namespace, SideName, catalog};
 use crate::sink::{Context, Look, Sink, TableSink};
 
-/// What the demo came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Every connection was seen whole
-    Whole,
-    /// Something is missing or wrong; it was said what
+/// Why the demo is no success.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// Something is missing or wrong; the story says what
+    #[error("not everything that was made was seen whole")]
     Incomplete,
+    /// Namespace or probe cannot be had, or nothing can be written
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
 }
 
 /// Runs the demo and writes its story to `out`.
 ///
 /// # Errors
-/// Where namespace or probe cannot be had, or `out` cannot be written to.
-pub fn run(out: Box<dyn Write + Send>) -> Result<Outcome> {
+/// See [`DemoError`].
+pub fn run(out: Box<dyn Write + Send>) -> Result<(), DemoError> {
+    if show(out)? { Ok(()) } else { Err(DemoError::Incomplete) }
+}
+
+/// Whether everything was seen whole.
+fn show(out: Box<dyn Write + Send>) -> Result<bool> {
     let mut out = Out(Arc::new(Mutex::new(out)));
     // The namespace needs privileges that are given up below; its threads are running by then.
     let namespace = Namespace::new()?;
@@ -56,7 +63,7 @@ pub fn run(out: Box<dyn Write + Send>) -> Result<Outcome> {
     let verdict = compare(&made, &seen.closes, depth);
     conclude(&mut out, &verdict, &seen)?;
     out.flush()?;
-    Ok(if is_whole(&verdict, &seen) { Outcome::Whole } else { Outcome::Incomplete })
+    Ok(verdict.all_whole() && seen.accounting.lost() == 0)
 }
 
 fn all(namespace: &Namespace) -> Result<Made> {
@@ -162,10 +169,6 @@ fn after(record: &CloseRecord) -> &'static str {
         Some(Successor::TimeWait) => " · then TIME_WAIT",
         _ => "",
     }
-}
-
-fn is_whole(verdict: &Verdict, seen: &Seen) -> bool {
-    verdict.all_whole() && seen.accounting.lost() == 0
 }
 
 fn conclude(out: &mut impl Write, verdict: &Verdict, seen: &Seen) -> Result<()> {

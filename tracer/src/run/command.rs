@@ -12,6 +12,7 @@ use super::signals::{SuperviseError, supervise};
 use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
 use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
+use crate::demo::{self, DemoError};
 use crate::filter::Filter;
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
 use crate::source::{RecordingError, RecordingSource, Source, SourceError};
@@ -33,6 +34,9 @@ pub enum CommandError {
     /// The run failed
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The demo failed
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The run could not be watched over
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
@@ -78,6 +82,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => supervise(move |stop| show(&view, stop))?,
         Action::Record(recording) => supervise(move |stop| record(&recording, stop))?,
+        Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Generate(what) => generate(&what),
     }
 }
