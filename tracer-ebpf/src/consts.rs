@@ -46,9 +46,52 @@ pub(crate) fn present() -> u64 {
     unsafe { read_volatile(&raw const PRESENT) }
 }
 
-/// One word of the filter; `pick` names it.
+/// Address family that the filter asks for, 0 for any.
 #[inline(always)]
-pub(crate) fn filter<T: Copy>(pick: impl FnOnce(*const KernelFilter) -> *const T) -> T {
-    // SAFETY: `pick` stays inside the static that it is given.
-    unsafe { read_volatile(pick(&raw const FILTER)) }
+pub(crate) fn filter_family() -> u32 {
+    // SAFETY: a static of that type.
+    unsafe { read_volatile(&raw const FILTER.family) }
+}
+
+/// A list of the filter.
+#[derive(Clone, Copy)]
+pub(crate) enum List {
+    Netns,
+    LocalPorts,
+    RemotePorts,
+}
+
+/// Whether the filter's `list` holds `value`, or is empty: then it does not restrict anything.
+#[inline(always)]
+pub(crate) fn filter_allows(list: List, value: u32) -> bool {
+    let (count, room) = match list {
+        List::Netns => (&raw const FILTER.netns_count, FILTER_NETNS),
+        List::LocalPorts => (&raw const FILTER.local_port_count, FILTER_PORTS),
+        List::RemotePorts => (&raw const FILTER.remote_port_count, FILTER_PORTS),
+    };
+    // SAFETY: a static of that type.
+    let count = unsafe { read_volatile(count) } as usize;
+    if count == 0 {
+        return true;
+    }
+    let mut index = 0;
+    while index < room {
+        // SAFETY: `room` is the array's length.
+        let entry = unsafe {
+            match list {
+                List::Netns => read_volatile((&raw const FILTER.netns).cast::<u32>().add(index)),
+                List::LocalPorts => {
+                    read_volatile((&raw const FILTER.local_ports).cast::<u16>().add(index)).into()
+                }
+                List::RemotePorts => {
+                    read_volatile((&raw const FILTER.remote_ports).cast::<u16>().add(index)).into()
+                }
+            }
+        };
+        if index < count && entry == value {
+            return true;
+        }
+        index += 1;
+    }
+    false
 }

@@ -1,8 +1,8 @@
 //! Drops transitions early, but only those that provably cannot match: user space tests again.
 
-use tracer_common::{FILTER_NETNS, FILTER_PORTS, TcpState, feature};
+use tracer_common::{TcpState, feature};
 
-use crate::consts;
+use crate::consts::{self, List};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -29,7 +29,7 @@ pub(crate) fn is_set() -> bool {
 #[inline(always)]
 pub(crate) fn passes(subject: &Subject) -> bool {
     if let Some(netns) = subject.netns
-        && !netns_passes(netns)
+        && !consts::filter_allows(List::Netns, netns)
     {
         return false;
     }
@@ -38,30 +38,19 @@ pub(crate) fn passes(subject: &Subject) -> bool {
         return true;
     }
     family_passes(subject)
-        && port_passes(Side::Local, subject.local_port)
-        && port_passes(Side::Remote, subject.remote_port)
+        && port_passes(List::LocalPorts, subject.local_port)
+        && port_passes(List::RemotePorts, subject.remote_port)
 }
 
+/// A port of 0 is not known yet, or no more.
 #[inline(always)]
-fn netns_passes(netns: u32) -> bool {
-    let count = consts::filter(|filter| unsafe { &raw const (*filter).netns_count });
-    if count == 0 {
-        return true;
-    }
-    let mut index = 0;
-    while index < FILTER_NETNS {
-        let wanted: u32 = consts::filter(|filter| unsafe { (&raw const (*filter).netns).cast::<u32>().add(index) });
-        if (index as u32) < count && wanted == netns {
-            return true;
-        }
-        index += 1;
-    }
-    false
+fn port_passes(list: List, port: u16) -> bool {
+    port == 0 || consts::filter_allows(list, port.into())
 }
 
 #[inline(always)]
 fn family_passes(subject: &Subject) -> bool {
-    match consts::filter(|filter| unsafe { &raw const (*filter).family }) as u16 {
+    match consts::filter_family() as u16 {
         AF_INET if subject.family == AF_INET6 => may_be_v4(subject.local_v6) || may_be_v4(subject.remote_v6),
         AF_INET6 => subject.family != AF_INET,
         _ => true,
@@ -72,33 +61,4 @@ fn family_passes(subject: &Subject) -> bool {
 #[inline(always)]
 fn may_be_v4(address: [u64; 2]) -> bool {
     address[0] == 0 && (address[1] == 0 || u64::from_be(address[1]) >> 32 == 0xffff)
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Local,
-    Remote,
-}
-
-#[inline(always)]
-fn port_passes(side: Side, port: u16) -> bool {
-    let count = consts::filter(|filter| match side {
-        Side::Local => unsafe { &raw const (*filter).local_port_count },
-        Side::Remote => unsafe { &raw const (*filter).remote_port_count },
-    });
-    if count == 0 || port == 0 {
-        return true;
-    }
-    let mut index = 0;
-    while index < FILTER_PORTS {
-        let wanted: u16 = consts::filter(|filter| match side {
-            Side::Local => unsafe { (&raw const (*filter).local_ports).cast::<u16>().add(index) },
-            Side::Remote => unsafe { (&raw const (*filter).remote_ports).cast::<u16>().add(index) },
-        });
-        if (index as u32) < count && wanted == port {
-            return true;
-        }
-        index += 1;
-    }
-    false
 }

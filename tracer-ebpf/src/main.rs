@@ -26,6 +26,8 @@ mod task;
 mod tokens;
 
 #[cfg(target_arch = "bpf")]
+// The signature that the attributes ask for.
+#[allow(clippy::needless_pass_by_value)]
 mod programs {
     use aya_ebpf::{
         macros::{btf_tracepoint, tracepoint},

@@ -1,5 +1,7 @@
 //! The current task. It means something only where it holds the socket's lock: in softirq it is a bystander.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use tracer_common::{Field, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, feature};
 
@@ -34,9 +36,12 @@ impl Task {
             };
         }
         let id = bpf_get_current_pid_tgid();
-        let mut comm = [0u64; 2];
-        // SAFETY: a buffer of the size given. On failure the helper zeroes it.
-        unsafe { generated::bpf_get_current_comm((&raw mut comm).cast(), 16) };
+        let mut comm = MaybeUninit::<[u64; 2]>::uninit();
+        // SAFETY: a buffer of the size given, and the helper writes all of it: zeros if it fails.
+        let comm = unsafe {
+            generated::bpf_get_current_comm(comm.as_mut_ptr().cast(), 16);
+            comm.assume_init()
+        };
         Self { tgid: (id >> 32) as u32, pid: id as u32, comm, start_boot_ns: 0, flags: 0 }
     }
 }

@@ -12,15 +12,16 @@ use aya::{
 };
 use finwait_core::observation::Tier;
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tracer_common::{KernelFilter, MAP_CPUS, MAP_EVENTS};
+use tracer_common::{Field, KernelFilter, MAP_CPUS, MAP_EVENTS};
 
 use super::{
     btf::Btf,
+    capabilities::Capabilities,
     counters::CpuBytes,
     host::{KernelVersion, kernel_release},
     object::{self, Constants},
     offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
-    preflight::{self, Capabilities},
+    preflight,
     ring::RingReader,
 };
 
@@ -107,7 +108,7 @@ pub struct Probe {
     /// prime's entry in fdinfo, opened while we may: after privileges are dropped some kernels would refuse.
     pub(super) prime_info: Option<File>,
     #[cfg(feature = "kernel-log")]
-    logger: Option<aya_log::EbpfLogger<&'static dyn aya_log::Log>>,
+    logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Owns programs and links.
     object: Ebpf,
 }
@@ -122,7 +123,7 @@ impl Probe {
         if KernelVersion::parse(&release).is_some_and(|version| version < KernelVersion(5, 8)) {
             return Err(ProbeError::KernelTooOld { release });
         }
-        let missing = Capabilities::effective().map(|own| own.missing_for_loading()).unwrap_or_default();
+        let missing = Capabilities::effective().map(Capabilities::missing_for_loading).unwrap_or_default();
         if !missing.is_empty() {
             return Err(ProbeError::MissingCapabilities { missing });
         }
@@ -247,7 +248,7 @@ pub(super) fn loaded_tp_btf(filter: KernelFilter, ring_bytes: u32) -> Result<(Eb
         return Err("the kernel has no tracepoint inet_sock_set_state".to_owned());
     }
     let layout = Layout::resolve(&btf);
-    let missing: Vec<_> = layout.missing_essential().into_iter().map(|field| field.path()).collect();
+    let missing: Vec<_> = layout.missing_essential().into_iter().map(Field::path).collect();
     if !missing.is_empty() {
         return Err(format!("the kernel's types lack {}", missing.join(", ")));
     }
@@ -309,7 +310,7 @@ fn attach_classic(config: &ProbeConfig) -> Result<Attached, String> {
 fn attach_advice(error: &ProgramError) -> String {
     match preflight::tracefs() {
         Ok(_) => format!("attaching was refused: {}", object::say(error)),
-        Err(advice) => advice,
+        Err(advice) => advice.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! says which tier it got and why, [`RingReader`] and [`Decoder`] turn bytes into observations.
 
 pub mod btf;
+mod capabilities;
 pub mod counters;
 pub mod decode;
 pub mod host;

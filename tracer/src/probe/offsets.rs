@@ -72,10 +72,15 @@ impl Layout {
         ESSENTIAL.into_iter().filter(|field| !self.has(*field)).collect()
     }
 
-    /// Other fields that this kernel lacks: what they carry is absent from every record.
+    /// Other fields that this kernel lacks: what they carry is absent from every record. Of the two forms that the cgroup
+    /// has had, one is enough.
     #[must_use]
     pub fn missing_optional(&self) -> Vec<Field> {
-        Field::ALL.iter().copied().filter(|field| !self.has(*field) && !ESSENTIAL.contains(field)).collect()
+        let lacks = |field: Field| match field {
+            Field::Cgroup | Field::CgroupTagged => !self.has(Field::Cgroup) && !self.has(Field::CgroupTagged),
+            other => !self.has(other),
+        };
+        Field::ALL.iter().copied().filter(|field| lacks(*field) && !ESSENTIAL.contains(field)).collect()
     }
 }
 

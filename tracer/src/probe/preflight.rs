@@ -5,12 +5,13 @@ use std::{fs, io, path::PathBuf};
 
 use aya::{maps::MapType, programs::ProgramType};
 use finwait_core::observation::Tier;
-use tracer_common::{KernelFilter, classic, feature};
+use tracer_common::{Field, KernelFilter, classic, feature};
 
 use super::{
     btf::Btf,
+    capabilities::Capabilities,
     host::{self, KernelVersion},
-    load::{loaded_classic, loaded_tp_btf},
+    load::{ProbeError, loaded_classic, loaded_tp_btf},
     offsets::Layout,
 };
 
@@ -89,7 +90,8 @@ impl HostReport {
         });
         checks.push(match &tracefs {
             Ok(path) => ok("tracefs", format!("{} is readable", path.display())),
-            Err(reason) => no("tracefs", reason.clone(), MOUNT),
+            Err(TracefsError::NotMounted) => no("tracefs", "not mounted".to_owned(), MOUNT),
+            Err(error) => no("tracefs", error.to_string(), "only the classic tracepoint needs it"),
         });
         checks.extend([ring_buffer(), fentry(), lockdown(), unprivileged(), jit(), rps_check(rps)]);
         let layout = match &tp_btf {
@@ -98,14 +100,19 @@ impl HostReport {
         };
         let missing_fields = layout
             .as_ref()
-            .map(|layout| layout.missing_optional().into_iter().map(|field| field.path()).collect())
+            .map(|layout| layout.missing_optional().into_iter().map(Field::path).collect())
             .unwrap_or_default();
         checks.extend(layout.iter().flat_map(helpers));
 
-        let (tier, reason) = match (tp_btf, classic.and_then(|_| tracefs.map(drop))) {
+        let classic = classic.and_then(|_| tracefs.map(drop).map_err(|error| error.to_string()));
+        let missing = Capabilities::effective().map(Capabilities::missing_for_loading).unwrap_or_default();
+        let (tier, reason) = match (tp_btf, classic) {
             (Ok(_), _) => (Some(Tier::TpBtf), "the BTF-typed programs load".to_owned()),
             (Err(reason), Ok(())) => (Some(Tier::Classic), reason),
-            (Err(tp_btf), Err(classic)) => (None, format!("tp_btf: {tp_btf}; classic: {classic}")),
+            (Err(_), Err(_)) if !missing.is_empty() => {
+                (None, ProbeError::MissingCapabilities { missing }.to_string())
+            }
+            (Err(tp_btf), Err(classic)) => (None, ProbeError::NoTier { tp_btf, classic }.to_string()),
         };
         Self { release, tier, reason, rps, jiffy_ns: host::jiffy_ns(), missing_fields, checks }
     }
@@ -185,6 +192,10 @@ fn fentry() -> Check {
     match aya::sys::is_program_supported(ProgramType::Tracing) {
         Ok(true) => ok("fentry", "a trial program attaches".to_owned()),
         Ok(false) => no("fentry", "this kernel has none".to_owned(), "optional hooks only"),
+        // With all that loading asks for, a refusal is the kernel's or a security module's answer.
+        Err(error) if Capabilities::effective().is_some_and(|own| own.missing_for_loading().is_empty()) => {
+            no("fentry", super::object::say(&error), "optional hooks only")
+        }
         Err(error) => unknown("fentry", super::object::say(&error)),
     }
 }
@@ -275,25 +286,31 @@ fn rps() -> Option<bool> {
     Some(false)
 }
 
+/// Why the tracepoint's files cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TracefsError {
+    #[error("tracefs is not mounted: {MOUNT}")]
+    NotMounted,
+    #[error("{} cannot be read: needs root or CAP_DAC_READ_SEARCH", .0.display())]
+    Denied(PathBuf),
+}
+
 /// The directory under which the tracepoint's format can be read.
-pub(super) fn tracefs() -> Result<PathBuf, String> {
+pub(super) fn tracefs() -> Result<PathBuf, TracefsError> {
     let mut refused = None;
     for root in TRACEFS.map(PathBuf::from) {
-        match fs::metadata(&root).and_then(|_| fs::read(root.join(FORMAT))) {
+        match fs::read(root.join(FORMAT)) {
             Ok(_) => return Ok(root),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused = Some(root),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused = refused.or(Some(root)),
             Err(_) => {}
         }
     }
-    Err(match refused {
-        Some(root) => format!("{} cannot be read: needs root or CAP_DAC_READ_SEARCH", root.display()),
-        None => format!("tracefs is not mounted: {MOUNT}"),
-    })
+    Err(refused.map_or(TracefsError::NotMounted, TracefsError::Denied))
 }
 
 /// Whether tracefs confirms the layout that the classic program was compiled for.
 pub(super) fn classic_format_matches() -> Result<bool, String> {
-    let path = tracefs()?.join(FORMAT);
+    let path = tracefs().map_err(|error| error.to_string())?.join(FORMAT);
     let text =
         fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(format_matches(&text))
@@ -313,53 +330,6 @@ fn format_matches(text: &str) -> bool {
     };
     (0..classic::MEMBERS.len())
         .all(|slot| field(classic::MEMBERS[slot]) == Some((classic::OFFSETS[slot], classic::SIZES[slot])))
-}
-
-/// A set of capabilities, as /proc writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Capabilities(u64);
-
-impl Capabilities {
-    const SYS_ADMIN: u32 = 21;
-    const PERFMON: u32 = 38;
-    const BPF: u32 = 39;
-    /// What bears on tracing and on looking other processes and namespaces up.
-    const NAMES: [(u32, &'static str); 8] = [
-        (Self::BPF, "CAP_BPF"),
-        (Self::PERFMON, "CAP_PERFMON"),
-        (Self::SYS_ADMIN, "CAP_SYS_ADMIN"),
-        (12, "CAP_NET_ADMIN"),
-        (2, "CAP_DAC_READ_SEARCH"),
-        (19, "CAP_SYS_PTRACE"),
-        (24, "CAP_SYS_RESOURCE"),
-        (34, "CAP_SYSLOG"),
-    ];
-
-    /// Those of this thread; `None` where /proc does not say.
-    pub(super) fn effective() -> Option<Self> {
-        Self::parse(&fs::read_to_string("/proc/thread-self/status").ok()?)
-    }
-
-    fn parse(status: &str) -> Option<Self> {
-        let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(set.trim(), 16).ok().map(Self)
-    }
-
-    fn has(self, number: u32) -> bool {
-        self.0 >> number & 1 != 0
-    }
-
-    fn names(self) -> Vec<&'static str> {
-        Self::NAMES.into_iter().filter(|(number, _)| self.has(*number)).map(|(_, name)| name).collect()
-    }
-
-    /// CAP_SYS_ADMIN stands in for both.
-    pub(super) fn missing_for_loading(self) -> Vec<&'static str> {
-        if self.has(Self::SYS_ADMIN) {
-            return Vec::new();
-        }
-        Self::NAMES[..2].iter().filter(|(number, _)| !self.has(*number)).map(|(_, name)| *name).collect()
-    }
 }
 
 #[cfg(test)]
@@ -382,18 +352,6 @@ mod tests {
         assert!(!format_matches(&older));
         assert!(!format_matches(""));
         assert!(!format_matches("field:;offset:;size:"));
-    }
-
-    #[test]
-    fn missing_capabilities_are_named() {
-        let caps = |bits: u64| Capabilities::parse(&format!("Name:\tx\nCapEff:\t{bits:016x}\n")).unwrap();
-        assert_eq!(caps(0).missing_for_loading(), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(caps(1 << 39).missing_for_loading(), ["CAP_PERFMON"]);
-        assert_eq!(caps(1 << 39 | 1 << 38).missing_for_loading(), [""; 0]);
-        assert_eq!(caps(1 << 21).missing_for_loading(), [""; 0]);
-        assert_eq!(caps(1 << 21 | 1 << 39).names(), ["CAP_BPF", "CAP_SYS_ADMIN"]);
-        assert_eq!(Capabilities::parse("CapEff:\tzz"), None);
-        assert_eq!(Capabilities::parse(""), None);
     }
 
     #[test]
