@@ -43,6 +43,9 @@ pub enum Command {
     /// Make connections of every kind in a network namespace of its own, and show that they are seen whole
     #[command(after_help = examples::DEMO)]
     Demo,
+    /// Say what this host offers and what is missing
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(DoctorArgs),
     /// Write the man page or shell completions to stdout
     #[command(after_help = examples::GENERATE)]
     Generate(GenerateArgs),
@@ -98,6 +101,14 @@ pub struct RecordArgs {
 pub enum RecordFormat {
     /// One JSON object a line
     Jsonl,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `generate`.

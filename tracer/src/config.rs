@@ -76,6 +76,11 @@ pub enum Action {
     Record(Recording),
     /// `demo`
     Demo,
+    /// `doctor`
+    Doctor {
+        /// As JSON
+        json: bool,
+    },
     /// `generate`
     Generate(Generate),
 }
@@ -182,6 +187,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Demo => Ok(Action::Demo),
+        Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
     }
 }

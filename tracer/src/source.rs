@@ -5,9 +5,11 @@ use std::time::Duration;
 use finwait_core::Observation;
 
 mod lines;
+mod live;
 mod pipe;
 mod recording;
 
+pub use live::LiveSource;
 pub use recording::{RecordingError, RecordingSource};
 
 /// A stream of observations. The first is always [`Observation::Host`].
@@ -62,4 +64,10 @@ pub enum SourceError {
     /// The kernel
     #[error("{0}")]
     Kernel(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl SourceError {
+    fn kernel(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Kernel(Box::new(error))
+    }
 }

@@ -282,7 +282,9 @@ fn colour_is_off_in_a_pipe_and_on_by_wish() {
 
 #[test]
 fn help_of_every_command_has_examples() {
-    for args in ["--help", "states --help", "closes --help", "record --help", "generate --help"] {
+    for args in
+        ["--help", "states --help", "closes --help", "record --help", "doctor --help", "generate --help"]
+    {
         let output = finwait(args);
         assert_eq!(output.status.code(), Some(0), "{args}");
         assert!(stdout(&output).contains("Examples:\n"), "{args}");

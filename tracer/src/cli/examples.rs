@@ -60,6 +60,13 @@ Examples:
 
 It needs root and touches nothing outside of its namespace. The exit status is 0 when every connection was seen whole.";
 
+pub(super) const DOCTOR: &str = "\
+Examples:
+    finwait doctor
+    finwait doctor --json | jq -r '.checks[] | select(.verdict == \"no\") | .remedy'
+
+It loads the programs to try and attaches nothing. The exit code is 1 where finwait could not observe this kernel.";
+
 pub(super) const GENERATE: &str = "\
 Examples:
     finwait generate man > finwait.1

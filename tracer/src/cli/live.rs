@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::value;
+use crate::probe;
 
 /// Ids of the flags below: none of them goes together with a recording.
 pub(super) const NAMES: &[&str] = &["tier", "ring_bytes", "wake_pause"];
@@ -34,4 +35,14 @@ pub enum TierChoice {
     TpBtf,
     /// The classic trace point: addresses and states alone
     Classic,
+}
+
+impl From<TierChoice> for probe::TierChoice {
+    fn from(choice: TierChoice) -> Self {
+        match choice {
+            TierChoice::Auto => Self::Auto,
+            TierChoice::TpBtf => Self::TpBtf,
+            TierChoice::Classic => Self::Classic,
+        }
+    }
 }

@@ -13,9 +13,11 @@ use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
 use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
 use crate::demo::{self, DemoError};
+use crate::doctor;
 use crate::filter::Filter;
+use crate::probe::HostReport;
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
-use crate::source::{RecordingError, RecordingSource, Source, SourceError};
+use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
 
 const OUT_BUFFER: usize = 1 << 16;
 
@@ -40,6 +42,9 @@ pub enum CommandError {
     /// The run could not be watched over
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+    /// `doctor` found that nothing can be observed
+    #[error("this host does not let finwait observe its kernel: see above")]
+    Unfit,
 }
 
 impl From<RecordingError> for CommandError {
@@ -80,35 +85,40 @@ impl CommandError {
 /// See [`CommandError`].
 pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
-        Action::View(view) => supervise(move |stop| show(&view, stop))?,
-        Action::Record(recording) => supervise(move |stop| record(&recording, stop))?,
+        Action::View(view) => show(*view),
+        Action::Record(recording) => record(&recording),
         Action::Demo => Ok(demo::run(stdout()?)?),
+        Action::Doctor { json } => examine(json),
         Action::Generate(what) => generate(&what),
     }
 }
 
-fn show(view: &View, stop: &Stop) -> Result<(), CommandError> {
-    let mut source = open(&view.origin, stop)?;
-    let mut sink = sink(view)?;
+/// Everything is opened on this thread, before the loop's: so that one takes over with the privileges that are left.
+fn show(view: View) -> Result<(), CommandError> {
+    let stop = Stop::new().map_err(SuperviseError::from)?;
+    let mut sink = sink(&view)?;
+    let mut source = open(&view.origin, &stop)?;
     let plan = Plan {
         subject: Some(view.subject),
-        filter: view.filter.clone(),
+        filter: view.filter,
         limits: view.limits,
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
     };
-    let outputs = Outputs { sink: Some(sink.as_mut()), tap: None };
-    let verdict = run(source.as_mut(), outputs, &plan, stop)?;
+    let verdict = supervise(&stop, move |stop| {
+        run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
+    })??;
     tell(&verdict.for_people(Some(view.subject)));
     Ok(())
 }
 
-fn record(recording: &Recording, stop: &Stop) -> Result<(), CommandError> {
-    let mut source = open_live(&recording.live, stop)?;
+fn record(recording: &Recording) -> Result<(), CommandError> {
+    let stop = Stop::new().map_err(SuperviseError::from)?;
     let mut tap = match &recording.path {
         Some(path) => RecordingSink::create(path)?,
         None => RecordingSink::new(stdout()?, "stdout".to_owned()),
     };
+    let mut source = open_live(&recording.live, &stop)?;
     let plan = Plan {
         subject: None,
         filter: Filter::default(),
@@ -116,13 +126,16 @@ fn record(recording: &Recording, stop: &Stop) -> Result<(), CommandError> {
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
     };
-    let outputs = Outputs { sink: None, tap: Some(&mut tap) };
-    let verdict = run(source.as_mut(), outputs, &plan, stop)?;
+    let verdict = supervise(&stop, move |stop| {
+        run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)
+    })??;
     tell(&verdict.for_people(None));
     Ok(())
 }
 
-fn open(origin: &Origin, stop: &Stop) -> Result<Box<dyn Source>, CommandError> {
+type BoxedSource = Box<dyn Source + Send>;
+
+fn open(origin: &Origin, stop: &Stop) -> Result<BoxedSource, CommandError> {
     Ok(match origin {
         Origin::Recording(RecordingPath::Stdin) => Box::new(RecordingSource::stdin()),
         Origin::Recording(RecordingPath::File(path)) => Box::new(RecordingSource::open(path)?),
@@ -130,12 +143,24 @@ fn open(origin: &Origin, stop: &Stop) -> Result<Box<dyn Source>, CommandError> {
     })
 }
 
-fn open_live(_live: &Live, _stop: &Stop) -> Result<Box<dyn Source>, CommandError> {
-    Err(SourceError::Kernel("this build cannot observe the running kernel; read a recording with -r".into())
-        .into())
+fn open_live(live: &Live, stop: &Stop) -> Result<BoxedSource, CommandError> {
+    let (source, notes) = LiveSource::open(live, stop.waker())?;
+    for note in notes {
+        tell(&format!("finwait: {}", safe(&note)));
+    }
+    Ok(Box::new(source))
 }
 
-fn sink(view: &View) -> Result<Box<dyn Sink>, CommandError> {
+fn examine(json: bool) -> Result<(), CommandError> {
+    let report = HostReport::gather();
+    let mut text = Vec::new();
+    let written = if json { doctor::json(&report, &mut text) } else { doctor::table(&report, &mut text) };
+    written.map_err(SinkError::stdout)?;
+    print(&text)?;
+    if report.tier.is_none() { Err(CommandError::Unfit) } else { Ok(()) }
+}
+
+fn sink(view: &View) -> Result<Box<dyn Sink + Send>, CommandError> {
     Ok(match view.output.format {
         Format::Table => Box::new(TableSink::new(stdout()?, look(view.subject, &view.output))),
         Format::Json => Box::new(JsonSink::new(stdout()?)),
@@ -195,8 +220,13 @@ fn generate(what: &Generate) -> Result<(), CommandError> {
             clap_complete::generate(shell, &mut command, "finwait", &mut text);
         }
     }
+    print(&text)
+}
+
+/// Writes `text` to stdout; a reader that does not want all of it is no failure.
+fn print(text: &[u8]) -> Result<(), CommandError> {
     let mut out = stdout()?;
-    let written = out.write_all(&text).and_then(|()| out.flush()).map_err(SinkError::stdout);
+    let written = out.write_all(text).and_then(|()| out.flush()).map_err(SinkError::stdout);
     written.or_else(|error| if error.is_closed_pipe() { Ok(()) } else { Err(error.into()) })
 }
 

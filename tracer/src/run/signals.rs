@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinError;
 
 use super::Stop;
+use crate::probe::RingError;
 
 /// Exit status of a process that SIGINT ended.
 const INTERRUPTED: i32 = 128 + 2;
@@ -17,6 +18,9 @@ pub enum SuperviseError {
     /// The system refuses handlers or threads
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] io::Error),
+    /// No descriptor to wake up the loop
+    #[error("cannot prepare to be stopped: {0}")]
+    Stop(#[from] RingError),
     /// A bug in finwait
     #[error("the event loop broke off: {0}")]
     Loop(#[from] JoinError),
@@ -24,9 +28,9 @@ pub enum SuperviseError {
 
 /// Runs `work` on a thread of its own and asks it to stop at the first signal. A second one does not wait.
 pub(super) fn supervise<T: Send + 'static>(
+    stop: &Stop,
     work: impl FnOnce(&Stop) -> T + Send + 'static,
 ) -> Result<T, SuperviseError> {
-    let stop = Stop::new()?;
     Builder::new_current_thread().enable_io().build()?.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

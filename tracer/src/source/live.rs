@@ -1,0 +1,157 @@
+//! The running kernel as a source: the probe's records, counters and clocks as observations.
+//!
+//! Counters are read before the ring is found empty and handed on after what it held, so that a loss that they know of
+//! has shown up as a missing number first, where it shows up at all.
+
+use std::time::{Duration, Instant};
+
+use finwait_core::observation::{Host, SCHEMA, Watermark};
+use finwait_core::{MonoNs, Observation};
+
+use super::{Polled, Source, SourceError};
+use crate::config::Live;
+use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, monotonic_now};
+use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
+
+/// While records keep coming, how often the counters are read.
+const COUNTERS_EVERY: Duration = Duration::from_millis(100);
+/// How often both clocks are read: the wall clock may be set.
+const CLOCKS_EVERY: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub struct LiveSource {
+    probe: Probe,
+    ring: RingReader,
+    decoder: Decoder,
+    stop: Stop,
+    /// What the stream begins with, until it was handed out
+    preamble: Vec<Observation>,
+    /// Counters that wait until the ring is found empty
+    counters: Option<KernelCounters>,
+    counted: Option<Instant>,
+    clocked: Instant,
+    closed: bool,
+}
+
+impl LiveSource {
+    /// Attaches the programs. `stop` ends its waiting. The notes are sentences for people: why it is not the best tier,
+    /// what did not go as it should.
+    ///
+    /// # Errors
+    /// When this host does not let it; the message says what to do.
+    pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
+        let config =
+            ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        let mut probe = Probe::attach(&config).map_err(SourceError::kernel)?;
+        let ring = probe.take_ring().map_err(SourceError::kernel)?.with_pause(live.wake_pause);
+        let host = host(&probe)?;
+        let mut notes = Vec::new();
+        if let Some(reason) = probe.fallback_reason() {
+            notes.push(format!(
+                "without processes and socket details, as the classic trace point alone can be used: {reason}"
+            ));
+        }
+        if let Err(error) = probe.drop_privileges(&[]) {
+            notes.push(format!("privileges are kept that are not needed any more: {error}"));
+        }
+        let source = Self {
+            probe,
+            ring,
+            decoder: Decoder::new(jiffy_ns()),
+            stop: stop.clone(),
+            preamble: vec![Observation::Host(host), Observation::Clock(clock_pair())],
+            counters: None,
+            counted: None,
+            clocked: Instant::now(),
+            closed: false,
+        };
+        Ok((source, notes))
+    }
+
+    /// Reads the ring once. What waits for it to be empty follows if it was found so.
+    fn read(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Batch, SourceError> {
+        let decoder = &mut self.decoder;
+        let read = self
+            .ring
+            .read(&self.stop, timeout, |bytes| {
+                // A record that cannot be read is counted by the decoder.
+                let change = decoder.decode(bytes);
+                batch.extend(change.map(|change| Observation::StateChange(Box::new(change))));
+            })
+            .map_err(SourceError::kernel)?;
+        if let Some(at) = read.watermark {
+            self.found_empty(at, batch);
+        }
+        Ok(read)
+    }
+
+    fn found_empty(&mut self, at: MonoNs, batch: &mut Vec<Observation>) {
+        if let Some(counters) = self.counters.take() {
+            batch.push(Observation::Counters(counters.observation(self.decoder.errors())));
+        }
+        batch.push(Observation::Watermark(Watermark { at }));
+    }
+
+    fn count(&mut self) -> Result<(), SourceError> {
+        if self.counters.is_none() {
+            self.counters = Some(self.probe.counters().map_err(SourceError::kernel)?);
+            self.counted = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn read_clocks(&mut self, batch: &mut Vec<Observation>) {
+        if self.clocked.elapsed() >= CLOCKS_EVERY {
+            self.clocked = Instant::now();
+            batch.push(Observation::Clock(clock_pair()));
+        }
+    }
+
+    fn poll_open(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError> {
+        self.read_clocks(batch);
+        if self.counted.is_none_or(|counted| counted.elapsed() >= COUNTERS_EVERY) {
+            self.count()?;
+        }
+        let read = self.read(batch, timeout)?;
+        if read.records > 0 || read.watermark.is_none() {
+            return Ok(Polled::Events);
+        }
+        // Nothing came. The counters from before the wait do not cover it, and what closed meanwhile waits for that.
+        self.count()?;
+        let again = self.read(batch, Duration::ZERO)?;
+        Ok(if again.records > 0 { Polled::Events } else { Polled::Idle })
+    }
+
+    fn poll_closed(&mut self, batch: &mut Vec<Observation>) -> Result<Polled, SourceError> {
+        self.count()?;
+        let read = self.read(batch, Duration::ZERO)?;
+        Ok(if read.watermark.is_some() { Polled::End } else { Polled::Events })
+    }
+}
+
+impl Source for LiveSource {
+    fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError> {
+        if !self.preamble.is_empty() {
+            batch.append(&mut self.preamble);
+            return Ok(Polled::Events);
+        }
+        if self.closed { self.poll_closed(batch) } else { self.poll_open(batch, timeout) }
+    }
+
+    fn close(&mut self) {
+        self.closed = true;
+        // Counters read earlier do not cover what happened since.
+        self.counters = None;
+    }
+}
+
+fn host(probe: &Probe) -> Result<Host, SourceError> {
+    Ok(Host {
+        schema: SCHEMA,
+        boot_id: boot_id().map_err(SourceError::kernel)?,
+        kernel: kernel_release(),
+        tier: probe.tier(),
+        since: monotonic_now(),
+        rps: None,
+    })
+}
