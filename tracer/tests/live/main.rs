@@ -5,8 +5,13 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod demo;
 mod filters;
+mod lifecycle;
 mod loss;
+mod process;
+mod record;
 mod scenarios;
 mod support;
 mod tiers;
+mod unprivileged;

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use finwait_core::TcpState::{Close, Closing, Established, FinWait1, FinWait2, SynRecv, SynSent};
 use finwait_core::observation::Family;
 use finwait_core::record::{
-    CloseKind, FirstCloser, ResetCause, ResetDirection, Role, SeenFrom, Successor, Waves,
+    CloseKind, CloseRecord, FirstCloser, ResetCause, ResetDirection, Role, SeenFrom, Successor, Waves,
 };
-use finwait_core::{Reason, TcpState, TrackerConfig};
+use finwait_core::{Claim, Reason, TcpState, TrackerConfig};
 use tracer::probe::TierChoice;
+use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track};
 use tracer::scenario::{Made, Namespace, catalog};
 
@@ -247,4 +248,24 @@ fn all_scenarios_at_once_are_told_apart() {
     })
     .expect("run");
     Run { namespace, made, seen }.assert_whole();
+}
+
+#[test]
+fn the_comparison_finds_what_is_missing_or_false() {
+    let run = run(catalog::CLIENT_CLOSES_FIRST);
+    let whole = run.assert_whole().seen.closes.clone();
+    let complaints = |change: &dyn Fn(&mut Vec<CloseRecord>)| {
+        let mut closes = whole.clone();
+        change(&mut closes);
+        let verdict = compare(&run.made, &closes, Depth::Claims);
+        assert!(!verdict.all_whole() && !verdict.complaints.is_empty());
+        verdict.complaints.join("; ")
+    };
+    assert!(complaints(&|closes| closes.truncate(1)).contains("no close record"));
+    assert!(complaints(&|closes| closes[0].steps.truncate(3)).contains("transitions"));
+    assert!(complaints(&|closes| closes[0].steps.swap(1, 2)).contains("another order"));
+    assert!(complaints(&|closes| closes[0].kind = Claim::known(CloseKind::Reset, [])).contains("said Reset"));
+    let unknown = Claim::Unknown(Reason::LossInInterval);
+    assert!(complaints(&|closes| closes[0].first_closer = unknown).contains("unknown (loss_in_interval)"));
+    assert!(complaints(&|closes| closes[0].chain_breaks = 1).contains("chain breaks"));
 }
