@@ -40,6 +40,9 @@ pub enum Command {
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),
+    /// Make connections of every kind in a network namespace of its own, and show that they are seen whole
+    #[command(after_help = examples::DEMO)]
+    Demo,
     /// Say what this host offers and what is missing
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),

@@ -74,6 +74,8 @@ pub enum Action {
     View(Box<View>),
     /// `record`
     Record(Recording),
+    /// `demo`
+    Demo,
     /// `doctor`
     Doctor {
         /// As JSON
@@ -184,6 +186,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
+        Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
     }

@@ -3,16 +3,20 @@
 //! * [`cli`] the flags as clap knows them; [`config`] the same, validated
 //! * [`probe`] the kernel edge: loading, attaching, reading what the programs send
 //! * [`source`] where observations come from: the kernel, a recording
+//! * [`probe`] the kernel edge: load, attach, read
 //! * [`run`] the one event loop, and what ends it
 //! * [`filter`] which records are shown, and the kernel's share of that
 //! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
+//! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
 //! * [`doctor`] what this host offers, for people
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod filter;
 pub mod probe;
 pub mod run;
+pub mod scenario;
 pub mod sink;
 pub mod source;

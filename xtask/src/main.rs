@@ -1,5 +1,6 @@
 //! finwait's developer commands: `cargo xtask <command>`.
 
+mod bench;
 mod build_ebpf;
 mod ebpf;
 mod libtest;
@@ -36,6 +37,8 @@ enum Task {
     BuildEbpf(build_ebpf::Args),
     /// Rebuild the eBPF objects in a clean directory and compare them with the committed ones
     VerifyEbpf(verify_ebpf::Args),
+    /// Measure finwait under load, and beside other tools
+    Bench(bench::Args),
     /// Run every test, the live ones where BPF is allowed
     Test,
 }
@@ -56,6 +59,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Setup(args) => setup::run(&root, args),
         Task::BuildEbpf(args) => build_ebpf::run(&root, args),
         Task::VerifyEbpf(args) => verify_ebpf::run(&root, args),
+        Task::Bench(args) => bench::run(&root, args),
         Task::Test => test::run(&root),
     }
 }

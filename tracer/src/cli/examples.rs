@@ -53,6 +53,13 @@ Examples:
 
 A recording is not filtered by process, address or cgroup: do that when it is read.";
 
+pub(super) const DEMO: &str = "\
+Examples:
+  Seven ways to close, as finwait sees them:
+    finwait demo
+
+It needs root and touches nothing outside of its namespace. The exit status is 0 when every connection was seen whole.";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
     finwait doctor

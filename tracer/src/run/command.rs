@@ -12,6 +12,7 @@ use super::signals::{SuperviseError, supervise};
 use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
 use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
+use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
@@ -35,6 +36,9 @@ pub enum CommandError {
     /// The run failed
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The demo failed
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The run could not be watched over
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
@@ -83,6 +87,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => show(*view),
         Action::Record(recording) => record(&recording),
+        Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
         Action::Generate(what) => generate(&what),
     }

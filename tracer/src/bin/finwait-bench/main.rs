@@ -1,0 +1,61 @@
+//! finwait's benches: what it sees under load, and what it costs. `cargo xtask bench` builds and runs this.
+
+mod churn;
+mod cost;
+mod load;
+mod loss;
+mod numbers;
+mod tools;
+mod traffic;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// finwait's benches; all need root
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Every transition of many connections is received
+    Churn(churn::ChurnArgs),
+    /// What a ring that is too small loses is counted
+    Loss(loss::LossArgs),
+    /// What finwait adds to the kernel's work, beside tcpstates and tcplife
+    Cost(cost::CostArgs),
+    /// The accepting half of a load
+    #[command(hide = true)]
+    LoadServer(load::LoadArgs),
+    /// The connecting half of a load
+    #[command(hide = true)]
+    LoadClient(load::LoadArgs),
+    /// A load in one thread
+    #[command(hide = true)]
+    LoadLone(load::LoadArgs),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Churn(args) => churn::run(args),
+        Bench::Loss(args) => loss::run(args),
+        Bench::Cost(args) => cost::run(args),
+        Bench::LoadServer(args) => load::server(*args),
+        Bench::LoadClient(args) => load::client(*args),
+        Bench::LoadLone(args) => load::lone(*args),
+    }
+}

@@ -1,0 +1,25 @@
+//! Traffic of known shape: connections made on the loopback of a network namespace of their own, together with
+//! what must be seen of them. `finwait demo`, the live tests and the benches all use it.
+//!
+//! * [`Namespace`]: two threads in a fresh network namespace; it ends with them and their sockets, however they end
+//! * [`catalog`]: the scenarios; each returns the [`Made`] it produced
+//! * [`check`]: compares what was reported with what was made
+//! * [`watch`]: probe and tracker around the traffic
+
+mod actor;
+pub mod catalog;
+pub mod check;
+mod closes;
+mod interface;
+mod made;
+mod namespace;
+mod opens;
+mod procnet;
+mod resets;
+mod stage;
+pub mod watch;
+
+pub use actor::{Actor, Pending};
+pub use catalog::Scenario;
+pub use made::{Fact, Made, MadeConnection, MadeListener, MadeReset, MadeSide, SideName};
+pub use namespace::Namespace;

@@ -1,0 +1,73 @@
+//! The namespace's own view of its sockets, read from `/proc/thread-self/net/tcp` and `tcp6`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use finwait_core::TcpState;
+
+/// One socket or mini-socket. The state of a mini-socket in FIN_WAIT2 or TIME_WAIT is that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) state: TcpState,
+}
+
+/// Every TCP socket in the calling thread's namespace. IPv4-mapped addresses are given as IPv4.
+pub(super) fn rows() -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for path in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            // A kernel without IPv6 has no such file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+        };
+        rows.extend(text.lines().skip(1).filter_map(parse));
+    }
+    Ok(rows)
+}
+
+fn parse(line: &str) -> Option<Row> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let local = endpoint(fields.next()?)?;
+    let remote = endpoint(fields.next()?)?;
+    let state = TcpState::from_raw(u8::from_str_radix(fields.next()?, 16).ok()?)?;
+    Some(Row { local, remote, state })
+}
+
+/// The address is printed as one 32-bit number in the machine's order for each four bytes.
+fn endpoint(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let mut bytes = Vec::with_capacity(16);
+    for word in address.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        bytes.extend(word.to_ne_bytes());
+    }
+    let address = match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(address, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel_are_understood() {
+        let line =
+            "   1: 0302007F:1F90 0100007F:C350 06 00000000:00000000 03:00000E60 00000000     0        0 0 3";
+        let row = parse(line).unwrap();
+        assert_eq!(row.local, "127.0.2.3:8080".parse().unwrap());
+        assert_eq!(row.remote, "127.0.0.1:50000".parse().unwrap());
+        assert_eq!(row.state, TcpState::TimeWait);
+        let mapped = endpoint("0000000000000000FFFF00000100007F:0050").unwrap();
+        assert_eq!(mapped, "127.0.0.1:80".parse().unwrap());
+        assert_eq!(endpoint("00000000000000000000000001000000:0050").unwrap(), "[::1]:80".parse().unwrap());
+        assert_eq!(parse("  sl  local_address rem_address   st"), None);
+    }
+}

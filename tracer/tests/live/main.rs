@@ -1,0 +1,17 @@
+//! finwait in the running kernel: traffic of known shape in a network namespace of its own, seen by the real probe and
+//! the real tracker. Needs root: `cargo xtask test`.
+//!
+//! Every probe here is filtered to its own namespace, so tests do not see each other's traffic nor the host's.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod demo;
+mod filters;
+mod lifecycle;
+mod loss;
+mod process;
+mod record;
+mod scenarios;
+mod support;
+mod tiers;
+mod unprivileged;

@@ -1,0 +1,115 @@
+//! A recording says what the live run said.
+
+use std::io::{self, Write};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use finwait_core::record::CloseRecord;
+use finwait_core::{Record, Tracker, TrackerConfig};
+use rustix::process::Signal;
+use tracer::probe::TierChoice;
+use tracer::scenario::check::{Depth, compare};
+use tracer::scenario::watch::{Reading, only, track_with};
+use tracer::scenario::{Made, Namespace, catalog};
+use tracer::sink::{JsonSink, RecordingSink, Sink, Tap};
+use tracer::source::{Polled, RecordingSource, Source};
+
+use crate::process::{FINWAIT, Finwait, wait_for};
+use crate::support::attach;
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("lock").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn everything(namespace: &Namespace) -> anyhow::Result<Made> {
+    let mut made = Made::default();
+    for scenario in catalog::ALL {
+        made.extend(scenario.run(namespace)?);
+    }
+    Ok(made)
+}
+
+/// Each close as one line of JSON.
+fn as_json(closes: &[CloseRecord]) -> Vec<String> {
+    let out = Shared::default();
+    let mut sink = JsonSink::new(Box::new(out.clone()));
+    for close in closes {
+        sink.record(&Record::Close(Box::new(close.clone()))).expect("write");
+    }
+    sink.flush().expect("flush");
+    drop(sink);
+    let text = String::from_utf8(out.0.lock().expect("lock").clone()).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn replaying_what_was_observed_gives_the_same_closes_as_live() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("trace.jsonl");
+    let mut recording = RecordingSink::create(&path).expect("recording");
+    let namespace = Namespace::new().expect("namespace");
+    let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
+    let config = TrackerConfig::default();
+    let (_, seen) = track_with(
+        probe,
+        Reading::Always,
+        config,
+        || everything(&namespace),
+        |observation| recording.observation(observation).expect("record"),
+    )
+    .expect("run");
+    recording.flush().expect("flush");
+
+    let replay =
+        Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path).output().expect("finwait");
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    let replayed = String::from_utf8(replay.stdout).expect("text");
+    let replayed: Vec<&str> = replayed.lines().filter(|line| line.contains("\"conn_id\"")).collect();
+    assert_eq!(replayed, as_json(&seen.closes));
+}
+
+#[test]
+fn what_finwait_recorded_holds_every_connection_whole() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("trace.jsonl");
+    let file = path.to_str().expect("text");
+    let namespace = Namespace::new().expect("namespace");
+    let finwait = Finwait::attached(&["record", "-w", file, "--netns", &namespace.inode().to_string()]);
+    let made = everything(&namespace).expect("run");
+    finwait.signal(Signal::INT);
+    let ended = finwait.end();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let verdict = compare(&made, &replayed(&path), Depth::Claims);
+    assert!(verdict.all_whole(), "{:#?}", verdict.complaints);
+}
+
+/// The closes that the tracker finds in a recording.
+fn replayed(path: &std::path::Path) -> Vec<CloseRecord> {
+    let mut source = RecordingSource::open(path).expect("recording");
+    let mut tracker = Tracker::new(TrackerConfig::default());
+    wait_for("the end of the recording", || {
+        let mut batch = Vec::new();
+        let polled = source.poll(&mut batch, Duration::from_secs(1)).expect("read");
+        batch.iter().for_each(|observation| tracker.observe(observation));
+        (polled == Polled::End).then_some(())
+    });
+    assert!(source.unread().is_none(), "{:?}", source.unread());
+    tracker.finish();
+    let records = core::iter::from_fn(|| tracker.next_record());
+    records
+        .filter_map(|record| match record {
+            Record::Close(close) => Some(*close),
+            Record::Transition(_) => None,
+        })
+        .collect()
+}

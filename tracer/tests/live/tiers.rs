@@ -1,0 +1,98 @@
+//! The classic tier: the same transitions, less about each.
+
+use finwait_core::observation::{Program, Tier};
+use finwait_core::record::CloseKind;
+use finwait_core::{Reason, StateChange, TrackerConfig};
+use tracer::probe::TierChoice;
+use tracer::scenario::check::{closes_of, false_claims, sides};
+use tracer::scenario::watch::{Reading, Seen, only, track};
+use tracer::scenario::{Made, Namespace, catalog};
+use tracer_common::KernelFilter;
+
+use crate::support::{attach, steps};
+
+/// The classic tracepoint knows no namespaces: the host's own traffic is seen as well.
+fn all_scenarios_by_the_classic_tier() -> (Made, Seen) {
+    let namespace = Namespace::new().expect("namespace");
+    let probe = attach(KernelFilter::default(), TierChoice::Classic);
+    assert_eq!(probe.tier(), Tier::Classic);
+    track(probe, Reading::Always, TrackerConfig::default(), || {
+        let mut made = Made::default();
+        for scenario in catalog::ALL {
+            made.extend(scenario.run(&namespace)?);
+        }
+        Ok(made)
+    })
+    .expect("run")
+}
+
+#[test]
+fn classic_gives_the_same_transitions_and_says_nothing_false() {
+    let (made, seen) = all_scenarios_by_the_classic_tier();
+    for (connection, name, side) in sides(&made) {
+        let closes = closes_of(connection, name, &seen.closes);
+        assert_eq!(closes.len(), 1, "{} {}", connection.name, name.name());
+        assert_eq!(steps(closes[0]), side.transitions, "{} {}", connection.name, name.name());
+        assert_eq!(closes[0].chain_breaks, 0);
+        let lies = false_claims(closes[0], side);
+        assert!(lies.is_empty(), "{} {}: {lies:?}", connection.name, name.name());
+    }
+}
+
+#[test]
+fn classic_leaves_out_what_its_tracepoint_does_not_show() {
+    let (made, seen) = all_scenarios_by_the_classic_tier();
+    assert!(seen.transitions.len() >= made.transition_count());
+    for record in &seen.transitions {
+        let change: &StateChange = &record.change;
+        assert_eq!(change.stream.program, Program::Classic);
+        assert_eq!((change.cookie, change.netns, change.cgroup, change.inode), (None, None, None, None));
+        assert_eq!((change.uid, change.mark, change.task, change.lock_owned), (None, None, None, None));
+        assert_eq!((change.flags, change.shutdown, change.err, change.tcp.snd_una), (None, None, None, None));
+        assert!(change.sock_addr.is_some() && change.local_addr.is_some());
+        assert_eq!(record.actor.reason(), Some(Reason::FieldAbsent));
+    }
+    assert_eq!((seen.accounting.recursion_missed, seen.accounting.rescued), (None, None));
+}
+
+#[test]
+fn classic_does_not_guess_who_reset() {
+    let (made, seen) = all_scenarios_by_the_classic_tier();
+    let reset = made.connections.iter().find(|made| made.name == catalog::LINGER_ZERO.name).expect("made");
+    for (name, _) in reset.sides() {
+        let close = closes_of(reset, name, &seen.closes)[0];
+        let kind = close.kind.value();
+        assert!(kind.is_none() || kind == Some(&CloseKind::Reset), "{:?}", close.kind);
+        assert_eq!(close.reset.and_then(|reset| reset.direction.value().copied()), None, "{}", name.name());
+    }
+}
+
+#[test]
+fn both_tiers_see_the_same_of_one_traffic() {
+    let namespace = Namespace::new().expect("namespace");
+    let (tp_btf, classic) = (
+        attach(only(namespace.inode()), TierChoice::TpBtf),
+        attach(KernelFilter::default(), TierChoice::Classic),
+    );
+    let config = TrackerConfig::default();
+    let ((made, inner), outer) = track(classic, Reading::Always, config, || {
+        track(tp_btf, Reading::Always, config, || catalog::RECONNECT.run(&namespace))
+    })
+    .expect("run");
+    for (connection, name, _) in sides(&made) {
+        let [one] = closes_of(connection, name, &inner.closes)[..] else { panic!("{connection:?}") };
+        let [other] = closes_of(connection, name, &outer.closes)[..] else { panic!("{connection:?}") };
+        assert_eq!(steps(one), steps(other), "{} {}", connection.name, name.name());
+    }
+}
+
+#[test]
+fn processes_cannot_be_filtered_by_in_the_classic_tier() {
+    let output = std::process::Command::new(crate::process::FINWAIT)
+        .args(["states", "--tier", "classic", "-p", "1"])
+        .output()
+        .expect("finwait");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("-p") && stderr.lines().count() == 1, "{stderr}");
+}
