@@ -52,11 +52,13 @@ impl Object {
         }
     }
 
-    /// The structure that a pointer member leads to.
+    /// The structure that a pointer member leads to; `None` where the kernel lacks the member or it is null. Loading through
+    /// null would yield 0 as well, on old kernels at the price of a page fault.
     #[inline(always)]
     pub(crate) fn follow(self, field: Field) -> Option<Self> {
         let offset = consts::offset(field)?;
         // SAFETY: as in `read`; the verifier gives what was loaded the BTF type of the member.
-        Some(unsafe { Self::new(read_volatile(self.0.add(offset).cast())) })
+        let next = unsafe { Self::new(read_volatile(self.0.add(offset).cast())) };
+        if next.0.is_null() { None } else { Some(next) }
     }
 }

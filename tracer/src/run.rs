@@ -162,13 +162,15 @@ impl<'a> Run<'a> {
     }
 
     fn take(&mut self, batch: &[Observation]) -> Result<Option<Ended>, RunError> {
-        for observation in batch {
+        for (at, observation) in batch.iter().enumerate() {
             if self.is_too_late(observation) {
                 return Ok(Some(Ended::Duration));
             }
-            self.observe(observation)?;
-            if self.limits_reached() {
-                return Ok(Some(Ended::Count));
+            let taken = self.observe(observation);
+            if taken.is_err() || self.limits_reached() {
+                // Else what is left of the batch would look like a loss in the books.
+                batch[at + 1..].iter().for_each(|observation| self.account(observation));
+                return taken.map(|()| Some(Ended::Count));
             }
         }
         Ok(None)

@@ -1,5 +1,7 @@
 //! Ways to end, as the kernel shows them, and what may be said of each.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+
 mod script;
 
 use finwait_core::TcpState::{

@@ -1,5 +1,7 @@
 //! Which events belong to one connection: generations, duplicates, children, losses, the full table.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+
 mod script;
 
 use finwait_core::TcpState::{

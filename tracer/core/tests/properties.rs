@@ -1,5 +1,7 @@
 //! What holds for any order, duplication or loss of events.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+
 mod script;
 
 use std::collections::BTreeMap;

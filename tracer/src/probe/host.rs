@@ -80,6 +80,23 @@ fn nanoseconds(time: Timespec) -> u64 {
     time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
 }
 
+/// Whether some receive queue of some interface of this network namespace steers packets to other CPUs (RPS);
+/// `None` where that cannot be read.
+#[must_use]
+pub fn rps() -> Option<bool> {
+    for interface in fs::read_dir("/sys/class/net").ok()? {
+        let Ok(queues) = fs::read_dir(interface.ok()?.path().join("queues")) else { continue };
+        for queue in queues.flatten() {
+            if let Ok(mask) = fs::read_to_string(queue.path().join("rps_cpus"))
+                && mask.chars().any(|digit| digit.is_ascii_hexdigit() && digit != '0')
+            {
+                return Some(true);
+            }
+        }
+    }
+    Some(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

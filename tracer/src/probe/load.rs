@@ -1,6 +1,7 @@
 //! Loading and attaching. Nothing is pinned: everything goes away with the [`Probe`], at the latest with the process.
 
 use std::{
+    any::Any,
     fs::File,
     os::fd::{AsFd, AsRawFd},
 };
@@ -109,9 +110,14 @@ pub struct Probe {
     pub(super) prime_info: Option<File>,
     #[cfg(feature = "kernel-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
-    /// Owns programs and links.
+    /// Dropped in this order: shadow before prime, or it would take all that comes for missed.
+    links: Vec<Link>,
+    /// Owns the programs.
     object: Ebpf,
 }
+
+/// An attachment of either kind; dropping it detaches the program.
+type Link = Box<dyn Any + Send>;
 
 impl Probe {
     /// Loads and attaches the programs.
@@ -159,6 +165,12 @@ impl Probe {
         self.fallback.as_deref()
     }
 
+    /// Detaches the programs: no more transitions are seen. Ring and counters stay, and no longer change once runs under
+    /// way have ended.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
     /// [`tracer_common::present`] bits that records can carry here.
     #[must_use]
     pub fn present(&self) -> u64 {
@@ -203,12 +215,13 @@ impl Probe {
 struct Attached {
     tier: Tier,
     present: u64,
+    links: Vec<Link>,
     object: Ebpf,
 }
 
 impl Attached {
     fn finish(self, fallback: Option<String>) -> Result<Probe, ProbeError> {
-        let Self { tier, present, mut object } = self;
+        let Self { tier, present, links, mut object } = self;
         let ring = object.take_map(MAP_EVENTS).ok_or_else(|| absent(MAP_EVENTS))?;
         let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
         let prime_info = match tier {
@@ -226,6 +239,7 @@ impl Attached {
             prime_info,
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut object).ok(),
+            links,
             object,
         })
     }
@@ -291,20 +305,26 @@ fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, String> {
 fn attach_tp_btf(config: &ProbeConfig) -> Result<Attached, String> {
     let (mut object, layout) = loaded_tp_btf(config.filter, config.ring_bytes)?;
     // The kernel calls them in the order of attachment, and shadow looks for what prime left.
+    let mut links: Vec<Link> = Vec::new();
     for name in [object::PRIME, object::SHADOW] {
-        object::tp_btf(&mut object, name)
-            .and_then(|program| program.attach().map(drop))
+        let link = object::tp_btf(&mut object, name)
+            .and_then(|program| program.attach().and_then(|id| program.take_link(id)))
             .map_err(|error| format!("attaching {name} was refused: {}", object::say(&error)))?;
+        links.push(Box::new(link));
     }
-    Ok(Attached { tier: Tier::TpBtf, present: layout.present, object })
+    links.reverse();
+    Ok(Attached { tier: Tier::TpBtf, present: layout.present, links, object })
 }
 
 fn attach_classic(config: &ProbeConfig) -> Result<Attached, String> {
     let mut object = loaded_classic(config.filter, config.ring_bytes)?;
-    object::classic(&mut object)
-        .and_then(|program| program.attach(object::CATEGORY, object::TRACEPOINT).map(drop))
+    let link = object::classic(&mut object)
+        .and_then(|program| {
+            let id = program.attach(object::CATEGORY, object::TRACEPOINT)?;
+            program.take_link(id)
+        })
         .map_err(|error| attach_advice(&error))?;
-    Ok(Attached { tier: Tier::Classic, present: CLASSIC_PRESENT, object })
+    Ok(Attached { tier: Tier::Classic, present: CLASSIC_PRESENT, links: vec![Box::new(link)], object })
 }
 
 fn attach_advice(error: &ProgramError) -> String {

@@ -73,7 +73,7 @@ impl HostReport {
         let tp_btf = loaded_tp_btf(KernelFilter::default(), TRIAL_RING);
         let classic = loaded_classic(KernelFilter::default(), TRIAL_RING);
         let tracefs = tracefs();
-        let rps = rps();
+        let rps = host::rps();
 
         let mut checks = vec![kernel(&release), btf_check(&btf), capabilities(), user_namespace()];
         checks.push(match &tp_btf {
@@ -269,21 +269,6 @@ fn rps_check(rps: Option<bool>) -> Check {
         Some(false) => ok("receive packet steering", "off".to_owned()),
         None => unknown("receive packet steering", "/sys/class/net cannot be read".to_owned()),
     }
-}
-
-/// Whether some receive queue of some interface steers packets to other CPUs.
-fn rps() -> Option<bool> {
-    for interface in fs::read_dir("/sys/class/net").ok()? {
-        let Ok(queues) = fs::read_dir(interface.ok()?.path().join("queues")) else { continue };
-        for queue in queues.flatten() {
-            if let Ok(mask) = fs::read_to_string(queue.path().join("rps_cpus"))
-                && mask.chars().any(|digit| digit.is_ascii_hexdigit() && digit != '0')
-            {
-                return Some(true);
-            }
-        }
-    }
-    Some(false)
 }
 
 /// Why the tracepoint's files cannot be read.

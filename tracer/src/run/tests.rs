@@ -173,16 +173,18 @@ fn the_count_ends_the_run_within_a_batch_and_the_rest_is_only_accounted_for() {
     assert_eq!((sink.states.len(), verdict.ended), (2, Ended::Count));
     assert_eq!(sink.finished, Some(Ended::Count));
     assert!(source.closed);
-    assert!(verdict.accounting.received >= 6, "{:?}", verdict.accounting);
+    assert_eq!((verdict.accounting.received, verdict.accounting.gaps), (9, 0));
 }
 
 #[test]
 fn a_reader_that_goes_away_is_an_end_and_no_error() {
     let mut source = Script::live(vec![vec![host(Tier::TpBtf)], opens(1, 5)]);
+    source.after_close = opens(6, 1);
     let mut sink = Kept { room: Some(1), ..Kept::default() };
     let verdict = go(&mut source, &mut sink, &plan(Subject::States)).unwrap();
     assert_eq!((verdict.ended, sink.states.len()), (Ended::ClosedPipe, 1));
     assert_eq!(sink.finished, None);
+    assert_eq!((verdict.accounting.received, verdict.accounting.gaps), (6, 0));
 }
 
 #[test]

@@ -103,7 +103,11 @@ impl Verdict {
     fn states(&self) -> String {
         let tally = &self.tally;
         let shown = counted(tally.transitions, "transition", "transitions");
-        format!("{shown}{}; {} ended", self.span(), counted(tally.closes, "connection", "connections"))
+        let ended = match tally.closes {
+            0 => String::new(),
+            closes => format!("; {} ended", counted(closes, "connection", "connections")),
+        };
+        format!("{shown}{}{ended}", self.span())
     }
 
     fn span(&self) -> String {

@@ -10,13 +10,16 @@ use finwait_core::{MonoNs, Observation};
 
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
-use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, monotonic_now};
+use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, monotonic_now, rps};
 use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
 
 /// While records keep coming, how often the counters are read.
 const COUNTERS_EVERY: Duration = Duration::from_millis(100);
 /// How often both clocks are read: the wall clock may be set.
 const CLOCKS_EVERY: Duration = Duration::from_secs(10);
+
+/// A program that was running when it was detached has long ended after this.
+const RUNS_UNDER_WAY: Duration = Duration::from_millis(2);
 
 /// See the module.
 pub struct LiveSource {
@@ -42,9 +45,11 @@ impl LiveSource {
     pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
         let config =
             ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        // Before attaching: what is numbered from 1 is numbered since then.
+        let since = monotonic_now();
         let mut probe = Probe::attach(&config).map_err(SourceError::kernel)?;
         let ring = probe.take_ring().map_err(SourceError::kernel)?.with_pause(live.wake_pause);
-        let host = host(&probe)?;
+        let host = host(&probe, since)?;
         let mut notes = Vec::new();
         if let Some(reason) = probe.fallback_reason() {
             notes.push(format!(
@@ -138,20 +143,23 @@ impl Source for LiveSource {
         if self.closed { self.poll_closed(batch) } else { self.poll_open(batch, timeout) }
     }
 
+    /// Detached first: what the ring still holds is then all there will ever be, and the counters stand still.
     fn close(&mut self) {
+        self.probe.detach();
+        std::thread::sleep(RUNS_UNDER_WAY);
         self.closed = true;
         // Counters read earlier do not cover what happened since.
         self.counters = None;
     }
 }
 
-fn host(probe: &Probe) -> Result<Host, SourceError> {
+fn host(probe: &Probe, since: MonoNs) -> Result<Host, SourceError> {
     Ok(Host {
         schema: SCHEMA,
         boot_id: boot_id().map_err(SourceError::kernel)?,
         kernel: kernel_release(),
         tier: probe.tier(),
-        since: monotonic_now(),
-        rps: None,
+        since,
+        rps: rps(),
     })
 }
