@@ -22,4 +22,4 @@ pub mod watch;
 pub use actor::{Actor, Pending};
 pub use catalog::Scenario;
 pub use made::{Fact, Made, MadeConnection, MadeListener, MadeReset, MadeSide, SideName};
-pub use namespace::Namespace;
+pub use namespace::{Namespace, enter_new};

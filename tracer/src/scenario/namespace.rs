@@ -29,11 +29,7 @@ impl Namespace {
     /// Makes the namespace. Needs CAP_SYS_ADMIN; the calling thread stays where it is.
     pub fn new() -> Result<Self> {
         let (client, (server, inode)) = Actor::spawn(CLIENT, || {
-            // SAFETY: a network namespace of its own takes no memory and no descriptor from this thread.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
-                .context("making a network namespace (needs CAP_SYS_ADMIN)")?;
-            bring_up_loopback()?;
-            let inode = current_inode()?;
+            let inode = enter_new()?;
             // A thread starts in its maker's namespace.
             let (server, ()) = Actor::spawn(SERVER, || Ok(()))?;
             Ok((server, inode))
@@ -68,6 +64,16 @@ impl Namespace {
         let [.., high, middle] = (number / 254 + 256).to_be_bytes(); // from 127.1.0.0 on
         IpAddr::V4(Ipv4Addr::new(127, high, middle, low))
     }
+}
+
+/// Takes the calling thread into a network namespace of its own whose loopback is up, and gives its inode number. Needs
+/// CAP_SYS_ADMIN.
+pub fn enter_new() -> Result<NetNs> {
+    // SAFETY: a network namespace of its own takes no memory and no descriptor from this thread.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+        .context("making a network namespace (needs CAP_SYS_ADMIN)")?;
+    bring_up_loopback()?;
+    current_inode()
 }
 
 fn current_inode() -> Result<NetNs> {

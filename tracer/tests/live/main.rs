@@ -9,6 +9,7 @@ mod demo;
 mod filters;
 mod lifecycle;
 mod loss;
+mod probe;
 mod process;
 mod record;
 mod scenarios;

@@ -2,46 +2,26 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::Path,
-    process::Command,
     sync::Mutex,
     time::Duration,
 };
 
 use finwait_core::observation::Program;
 use finwait_core::{NetNs, StateChange};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tracer::probe::{Decoder, KernelCounters, Probe, ProbeConfig, Stop, TierChoice, host};
+use tracer::scenario::enter_new;
 use tracer_common::KernelFilter;
 
 /// One at a time: two probes would see each other's traffic, and time each other.
 pub(crate) static SERIAL: Mutex<()> = Mutex::new(());
 
-pub(crate) const ROUNDS: u32 = 3;
 pub(crate) const CONNECTIONS: u64 = 20_000;
 /// Five transitions of the client, five of the accepted socket.
 pub(crate) const PER_CONNECTION: u64 = 10;
-/// CLOSE → LISTEN → CLOSE.
-pub(crate) const LISTENER: u64 = 2;
-
-/// What a kernel may keep from every BPF program without counting it, per million. Stock kernels keep nothing; on a
-/// hardened 6.18 now and then a socket's two last transitions run neither program nor count as missed.
-pub(crate) const UNSEEN_PER_MILLION: u64 = 20;
-
-pub(crate) fn assert_about(seen: u64, made: u64) {
-    assert!(seen <= made, "{seen} of {made}");
-    assert!(made - seen <= 2 + made * UNSEEN_PER_MILLION / 1_000_000, "{seen} of {made}");
-}
-
 /// Runs `body` on a thread in a new network namespace whose loopback is up.
 pub(crate) fn in_namespace<T: Send>(name: &str, body: impl FnOnce(NetNs) -> T + Send) -> T {
     std::thread::scope(|scope| {
-        let run = move || {
-            // SAFETY: a new network namespace touches no memory and no descriptor of this process.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("unshare(CLONE_NEWNET)");
-            assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip").success());
-            body(host::netns_of(Path::new("/proc/thread-self/ns/net")).expect("namespace"))
-        };
+        let run = move || body(enter_new().expect("namespace"));
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn_scoped(scope, run)

@@ -14,7 +14,7 @@ use rustix::thread::gettid;
 use tracer::probe::{TierChoice, host};
 use tracer_common::KernelFilter;
 
-use crate::harness::*;
+use super::harness::*;
 
 #[test]
 fn values_are_those_of_the_socket() {

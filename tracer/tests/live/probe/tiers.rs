@@ -3,7 +3,7 @@
 use finwait_core::observation::Tier;
 use tracer::probe::{HostReport, Probe, ProbeConfig, TierChoice, Verdict};
 
-use crate::harness::*;
+use super::harness::*;
 
 #[test]
 fn the_classic_tier_streams_the_same_transitions() {
