@@ -118,30 +118,21 @@ fn nobody(connection: &Connection) -> Reason {
     }
 }
 
+/// FIN_WAIT1 alone does not tell: the peer's FIN may be under way. What it is left for does.
 fn first_closer(connection: &Connection, continuity: &Continuity) -> Claim<FirstCloser> {
-    let entered =
-        |state| continuity.proven(connection).any(|trace| trace.step.new == state && trace.step.old != state);
-    let left = connection.end.as_deref().map(|end| end.old);
-    if entered(TcpState::Closing) {
-        return Claim::known(FirstCloser::Both, [Evidence::Closing]);
-    }
-    if entered(TcpState::FinWait1) {
-        return Claim::known(FirstCloser::Local, [Evidence::FinWait1]);
-    }
-    if entered(TcpState::CloseWait) {
-        return Claim::known(FirstCloser::Peer, [Evidence::CloseWait]);
-    }
-    match left {
-        Some(TcpState::Closing) => Claim::known(FirstCloser::Both, [Evidence::StateLeft]),
-        Some(TcpState::FinWait1 | TcpState::FinWait2) => {
-            Claim::known(FirstCloser::Local, [Evidence::StateLeft])
+    use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
+    for step in continuity.proven(connection).map(|trace| trace.step).filter(|step| step.old != step.new) {
+        match (step.old, step.new) {
+            (_, Closing) => return Claim::known(FirstCloser::Both, [Evidence::Closing]),
+            (_, FinWait2) => return Claim::known(FirstCloser::Local, [Evidence::FinWait2]),
+            (_, CloseWait) => return Claim::known(FirstCloser::Peer, [Evidence::CloseWait]),
+            (Closing, _) => return Claim::known(FirstCloser::Both, [Evidence::StateLeft]),
+            (FinWait1 | FinWait2, _) => return Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
+            (CloseWait | LastAck, _) => return Claim::known(FirstCloser::Peer, [Evidence::StateLeft]),
+            _ => {}
         }
-        Some(TcpState::CloseWait | TcpState::LastAck) => {
-            Claim::known(FirstCloser::Peer, [Evidence::StateLeft])
-        }
-        Some(_) => Claim::Unknown(Reason::DidNotHappen),
-        None => Claim::Unknown(Reason::EndNotSeen),
     }
+    Claim::Unknown(if connection.end.is_some() { Reason::DidNotHappen } else { Reason::EndNotSeen })
 }
 
 fn life(connection: &Connection, continuity: &Continuity) -> Claim<u64> {

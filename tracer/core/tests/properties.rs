@@ -21,9 +21,10 @@ enum Way {
     ResetReceived,
     LingerZero,
     ShutdownThenClose,
+    Crossed,
 }
 
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 8] = [
     Way::ActiveMerged,
     Way::ActiveSeparate,
     Way::ActiveHidden,
@@ -31,23 +32,24 @@ const WAYS: [Way; 7] = [
     Way::ResetReceived,
     Way::LingerZero,
     Way::ShutdownThenClose,
+    Way::Crossed,
 ];
 
 /// A connect() that is refused; the descriptor is used again after it.
-fn refused(script: &mut Script, cookie: u64) {
+fn refused(script: &mut Script, cookie: u64, at: u64) {
     let mut sock = Sock::new(cookie, 300, 400);
     sock.by(99, "retry");
-    script.step(&mut sock, MILLI / 2, TcpState::Close, TcpState::SynSent);
+    script.step(&mut sock, at, TcpState::Close, TcpState::SynSent);
     sock.softirq().err(111);
-    script.step(&mut sock, MILLI / 2 + 1000, TcpState::SynSent, TcpState::Close);
+    script.step(&mut sock, at + 1000, TcpState::SynSent, TcpState::Close);
 }
 
 /// One whole connection, each of its steps at another time.
 fn walk(script: &mut Script, cookie: u64, way: Way, accept: bool) {
-    use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
+    use TcpState::{Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
     let base = cookie * 100 * MILLI;
     if !accept && cookie.is_multiple_of(2) {
-        refused(script, cookie);
+        refused(script, cookie, MILLI / 2);
     }
     let mut sock = if accept { accepted(script, cookie) } else { opened(script, cookie) };
     sock.acked(cookie % 1000).received(cookie % 77).read_all();
@@ -108,6 +110,18 @@ fn walk(script: &mut Script, cookie: u64, way: Way, accept: bool) {
             sock.flags(true, false);
             script.step(&mut sock, base + 20, FinWait2, Close);
         }
+        Way::Crossed => {
+            sock.by(100, "curl").shut(true, true);
+            script.step(&mut sock, base, Established, FinWait1);
+            fin(&mut sock);
+            sock.softirq().received(1).flags(true, true);
+            script.step(&mut sock, base + 10, FinWait1, Closing);
+            fin_acked(&mut sock, base);
+            script.step(&mut sock, base + 20, Closing, Close);
+        }
+    }
+    if !accept && cookie.is_multiple_of(3) {
+        refused(script, cookie, base + MILLI);
     }
 }
 
