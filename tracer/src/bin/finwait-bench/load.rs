@@ -9,6 +9,8 @@ use clap::Args;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::{Domain, Socket, Type};
 
+/// Port of the two-process load; its namespace has no other. Below the ephemeral ones.
+pub(crate) const PORT: u16 = 7411;
 /// Connections between two messages from server to client.
 const BATCH: u32 = 128;
 /// Batches that the client may be ahead of the server: its queue of connections to accept never fills.
@@ -32,7 +34,7 @@ pub(crate) struct LoadArgs {
 /// Accepts, reads to the end and closes. Prints its port in two bytes, then one byte for each batch.
 pub(crate) fn server(args: LoadArgs) -> Result<()> {
     pin(args.cpu)?;
-    let listener = listen()?;
+    let listener = listen(PORT)?;
     let mut out = std::io::stdout().lock();
     out.write_all(&listener.local_addr()?.port().to_be_bytes())?;
     out.flush()?;
@@ -68,7 +70,7 @@ pub(crate) fn client(args: LoadArgs) -> Result<()> {
 /// median over chunks.
 pub(crate) fn lone(args: LoadArgs) -> Result<()> {
     pin(args.cpu)?;
-    let listener = listen()?;
+    let listener = listen(0)?;
     let port = listener.local_addr()?.port();
     let mut chunks = Vec::new();
     for chunk in 0..args.connections / CHUNK {
@@ -99,9 +101,9 @@ fn destination(number: u32) -> Ipv4Addr {
     Ipv4Addr::new(127, high, middle, low)
 }
 
-fn listen() -> Result<TcpListener> {
+fn listen(port: u16) -> Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
     socket.listen(4096).context("listening")?;
     // Accepting gives up with an error instead of waiting forever.
     socket.set_read_timeout(Some(CALL_LIMIT))?;

@@ -7,6 +7,7 @@ mod loss;
 mod numbers;
 mod tools;
 mod traffic;
+mod truth;
 
 use std::process::ExitCode;
 

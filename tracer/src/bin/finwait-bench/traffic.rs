@@ -8,7 +8,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tracer::scenario::{Actor, Namespace};
 
-use crate::load::{TRANSITIONS_OF_LISTENER, TRANSITIONS_PER_CONNECTION};
+use crate::load::{PORT, TRANSITIONS_OF_LISTENER, TRANSITIONS_PER_CONNECTION};
+use crate::truth::Witness;
 
 /// The whole load must be over by then.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -27,12 +28,15 @@ pub(crate) struct Cpus {
 pub(crate) struct Churned {
     /// Transitions made, the listener's own included
     pub(crate) transitions: u64,
+    /// Transitions that ftrace saw; `None` where it cannot be asked
+    pub(crate) witnessed: Option<u64>,
     /// How long the load took
     pub(crate) took: Duration,
 }
 
 /// `connections` connections between two processes.
 pub(crate) fn churn(namespace: &Namespace, connections: u32, cpus: Cpus) -> Result<Churned> {
+    let witness = Witness::of(PORT)?;
     let start = Instant::now();
     let (mut server, mut client) = namespace.client().run(move || {
         let mut server = load("load-server", connections, cpus.server)
@@ -54,7 +58,9 @@ pub(crate) fn churn(namespace: &Namespace, connections: u32, cpus: Cpus) -> Resu
     end(&mut server);
     outcome?;
     settle(namespace.client())?;
-    Ok(Churned { transitions: transitions_of(connections), took: start.elapsed() })
+    let took = start.elapsed();
+    let witnessed = witness.map(|witness| witness.count()).transpose()?;
+    Ok(Churned { transitions: transitions_of(connections), witnessed, took })
 }
 
 /// Nanoseconds per connection of the one-process load.
