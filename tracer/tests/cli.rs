@@ -85,7 +85,7 @@ fn json_is_one_object_a_line_with_the_summary_last() {
     assert_eq!(kinds, ["active", "passive", "refused", "reset"]);
     assert!(lines[..4].iter().all(|line| line["schema"] == "finwait.close/1" && line["conn_id"].is_string()));
     assert_eq!(lines[3]["reset_cause"], "unread_data");
-    assert_eq!(lines[0]["evidence"]["first_closer"], serde_json::json!(["fin_wait1"]));
+    assert_eq!(lines[0]["evidence"]["first_closer"], serde_json::json!(["fin_wait2"]));
     assert_eq!(lines.len(), 5);
     assert_eq!(lines[4]["schema"], "finwait.summary/1");
     assert_eq!((&lines[4]["closes"], &lines[4]["received"]), (&serde_json::json!(4), &serde_json::json!(15)));

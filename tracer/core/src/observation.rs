@@ -47,6 +47,10 @@ pub struct Host {
     /// Receive packet steering is on for some interface; `None` where that is not known
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rps: Option<bool>,
+    /// The kernel drops transitions by port or family. It has to let pass those that come before ports and addresses are
+    /// settled, so a connection may never get past its handshake here; that is no loss
+    #[serde(default)]
+    pub filtered: bool,
 }
 
 /// Schema number of the observation stream.

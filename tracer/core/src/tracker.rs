@@ -39,6 +39,9 @@ impl Default for TrackerConfig {
     }
 }
 
+/// Behind a kernel filter a handshake is given up after this: longer than connect() tries by default (127 s).
+const HANDSHAKE_NS: u64 = 150_000_000_000;
+
 /// What became of every connection that was taken in: their sum is always `begun`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fates {
@@ -50,6 +53,8 @@ pub struct Fates {
     pub listeners: u64,
     /// Put out of the full table
     pub evicted: u64,
+    /// Never got past the handshake, behind a kernel filter
+    pub unfollowed: u64,
     /// Followed now
     pub open: u64,
 }
@@ -59,6 +64,7 @@ pub struct Fates {
 pub struct Tracker {
     config: TrackerConfig,
     boot: BootId,
+    filtered: bool,
     table: Table,
     audit: Audit,
     records: VecDeque<Record>,
@@ -76,6 +82,7 @@ impl Tracker {
         Self {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
+            filtered: false,
             table: Table::new(),
             audit: Audit::default(),
             records: VecDeque::new(),
@@ -132,7 +139,7 @@ impl Tracker {
     /// Connections followed now that have not ended, listeners included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.table.len_of(Queue::Established) + self.table.len_of(Queue::Moving)
+        self.table.len() - self.table.len_of(Queue::Settling)
     }
 
     /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
@@ -149,12 +156,14 @@ impl Tracker {
 
     fn begin(&mut self, host: &Host) {
         self.boot = host.boot_id;
+        self.filtered = host.filtered;
         self.audit.begin(host.since);
     }
 
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
+        self.forget_handshakes(at);
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             let due = self.table.get(slot).is_none_or(|connection| {
                 let closed_at = connection.last_seen_at();
@@ -221,16 +230,35 @@ impl Tracker {
         self.table.insert(Connection::first_seen(self.boot, key, change), Queue::Moving)
     }
 
+    fn forget_handshakes(&mut self, at: MonoNs) {
+        while self.filtered
+            && let Some(slot) = self.table.oldest(Queue::Opening)
+            && self.table.get(slot).is_some_and(|c| c.last_seen_at().plus(HANDSHAKE_NS) <= at)
+        {
+            self.give_up(slot);
+        }
+    }
+
     fn make_room(&mut self) {
         if let Some(slot) = self.table.oldest(Queue::Settling) {
             self.end(slot);
             return;
         }
-        let victim = self.table.oldest(Queue::Established).or_else(|| self.table.oldest(Queue::Moving));
-        if let Some(mut connection) = victim.and_then(|slot| self.table.remove(slot)) {
-            self.fates.evicted += 1;
-            self.release(&mut connection);
+        let order = match self.filtered {
+            true => [Queue::Opening, Queue::Established, Queue::Moving],
+            false => [Queue::Established, Queue::Opening, Queue::Moving],
+        };
+        if let Some(slot) = order.into_iter().find_map(|queue| self.table.oldest(queue)) {
+            self.give_up(slot);
         }
+    }
+
+    /// Follows the connection no longer.
+    fn give_up(&mut self, slot: Slot) {
+        let Some(mut connection) = self.table.remove(slot) else { return };
+        let unfollowed = self.filtered && queue_of(connection.state) == Queue::Opening;
+        *(if unfollowed { &mut self.fates.unfollowed } else { &mut self.fates.evicted }) += 1;
+        self.release(&mut connection);
     }
 
     fn step(&mut self, slot: Slot, change: &StateChange) {
@@ -318,6 +346,7 @@ fn begins(change: &StateChange) -> bool {
 fn queue_of(state: TcpState) -> Queue {
     match state {
         TcpState::Established => Queue::Established,
+        TcpState::SynSent | TcpState::SynRecv => Queue::Opening,
         TcpState::Close => Queue::Settling,
         _ => Queue::Moving,
     }

@@ -248,3 +248,21 @@ fn the_last_ack_of_one_and_the_next_connection_on_the_same_address_stay_apart() 
     assert_eq!(script.closes().len(), 1);
     assert_eq!(script.transitions().iter().filter(|t| t.chain_broken).count(), 0);
 }
+
+#[test]
+fn behind_a_kernel_filter_handshakes_that_go_no_further_cost_no_connection_its_place() {
+    let mut script = Script::new().filtered(true);
+    let mut wanted = accepted(&mut script, 1);
+    for cookie in 2..10 {
+        let mut passing = Sock::new(cookie, 1, 1);
+        script.step(&mut passing, cookie * MILLI, Close, SynSent);
+    }
+    let config = TrackerConfig { capacity: 3, ..TrackerConfig::default() };
+    let (_, tracker) = run(&script.observations, config);
+    assert_eq!((tracker.accounting().evicted, tracker.fates().unfollowed), (0, 6));
+    wanted.softirq().err(104);
+    script.step(&mut wanted, 20 * MILLI, Established, Close).quiet(200 * SECOND, 0);
+    let (records, tracker) = run(&script.observations, config);
+    assert_eq!(script::closes(records)[0].seen_from, SeenFrom::Handshake);
+    assert_eq!(tracker.open_connections(), 0, "after 150 s no handshake is waited for");
+}

@@ -232,8 +232,9 @@ proptest! {
         order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
         times in prop::collection::vec(0..10_000u64, 1..50),
         capacity in 1..8usize,
+        filtered: bool,
     ) {
-        let mut observations = vec![script.observations[0].clone()];
+        let mut observations = vec![script.clone().filtered(filtered).observations[0].clone()];
         for (nth, index) in order.iter().enumerate() {
             let mut observation = index.get(&script.observations).clone();
             if let Observation::StateChange(change) = &mut observation {
@@ -247,7 +248,7 @@ proptest! {
         told(&mut observations, 0);
         let (records, tracker) = run(&observations, TrackerConfig { capacity, ..TrackerConfig::default() });
         let fates = tracker.fates();
-        prop_assert_eq!(fates.begun, fates.closed + fates.listeners + fates.evicted + fates.open);
+        prop_assert_eq!(fates.begun, fates.closed + fates.listeners + fates.evicted + fates.unfollowed + fates.open);
         prop_assert!(fates.open <= capacity as u64);
         let closes = script::closes(records);
         prop_assert_eq!(closes.len() as u64, fates.closed);

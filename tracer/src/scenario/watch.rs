@@ -96,6 +96,7 @@ fn describe(probe: &Probe) -> Result<Host> {
         tier: probe.tier(),
         since: host::monotonic_now(),
         rps: None,
+        filtered: false,
     })
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn host(tier: Tier) -> Host {
         tier,
         since: MonoNs(START - 100 * MS),
         rps: Some(false),
+        filtered: false,
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use finwait_core::observation::{Host, SCHEMA, Watermark};
 use finwait_core::{MonoNs, Observation};
 
+use tracer_common::KernelFilter;
+
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
 use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, monotonic_now, rps};
@@ -49,7 +51,7 @@ impl LiveSource {
         let since = monotonic_now();
         let mut probe = Probe::attach(&config).map_err(SourceError::kernel)?;
         let ring = probe.take_ring().map_err(SourceError::kernel)?.with_pause(live.wake_pause);
-        let host = host(&probe, since)?;
+        let host = host(&probe, since, &config.filter)?;
         let mut notes = Vec::new();
         if let Some(reason) = probe.fallback_reason() {
             notes.push(format!(
@@ -153,7 +155,7 @@ impl Source for LiveSource {
     }
 }
 
-fn host(probe: &Probe, since: MonoNs) -> Result<Host, SourceError> {
+fn host(probe: &Probe, since: MonoNs, filter: &KernelFilter) -> Result<Host, SourceError> {
     Ok(Host {
         schema: SCHEMA,
         boot_id: boot_id().map_err(SourceError::kernel)?,
@@ -161,5 +163,6 @@ fn host(probe: &Probe, since: MonoNs) -> Result<Host, SourceError> {
         tier: probe.tier(),
         since,
         rps: rps(),
+        filtered: filter.family != 0 || filter.local_port_count != 0 || filter.remote_port_count != 0,
     })
 }

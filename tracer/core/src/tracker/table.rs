@@ -15,13 +15,15 @@ const NIL: Slot = Slot::MAX;
 pub(crate) enum Queue {
     /// ESTABLISHED: nothing happens there for as long as the connection is in use; evicted first
     Established,
+    /// SYN_SENT and SYN_RECV
+    Opening,
     /// Every other state that will be left
     Moving,
     /// Closed, waiting for its record
     Settling,
 }
 
-const QUEUES: usize = 3;
+const QUEUES: usize = 4;
 
 #[derive(Debug)]
 struct Node {

@@ -160,8 +160,17 @@ impl Script {
             tier: Tier::TpBtf,
             since: MonoNs(1),
             rps: Some(false),
+            filtered: false,
         };
         Self { observations: vec![Observation::Host(host)], seq: 0 }
+    }
+
+    /// The kernel drops what does not match a filter.
+    pub fn filtered(mut self, filtered: bool) -> Self {
+        if let Some(Observation::Host(host)) = self.observations.first_mut() {
+            host.filtered = filtered;
+        }
+        self
     }
 
     /// `sock` goes from `old` to `new` at `at`.
