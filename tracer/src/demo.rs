@@ -4,18 +4,17 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
 use finwait_core::observation::Tier;
 use finwait_core::record::{CloseRecord, Dwell, Endpoint, Owner, Successor};
 use finwait_core::{Claim, Observation, Record, TrackerConfig};
 use jiff::tz::TimeZone;
 
 use crate::config::Subject;
-use crate::probe::{Probe, ProbeConfig, host};
+use crate::probe::{PrivilegesError, Probe, ProbeConfig, ProbeError, host};
 use crate::scenario::check::{Depth, Verdict, closes_of, compare};
 use crate::scenario::watch::{Reading, Seen, only, track_with};
-use crate::scenario::{Made, MadeConnection, Namespace, SideName, catalog};
-use crate::sink::{Context, Look, Sink, TableSink};
+use crate::scenario::{Made, MadeConnection, Namespace, ScenarioError, SideName, catalog};
+use crate::sink::{Context, Look, Sink, SinkError, TableSink};
 
 /// Why the demo is no success.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +22,30 @@ pub enum DemoError {
     /// Something is missing or wrong; the story says what
     #[error("not everything that was made was seen whole")]
     Incomplete,
-    /// Namespace or probe cannot be had, or nothing can be written
-    #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
+    /// Traffic could not be made or watched
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The programs cannot be attached
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Privileges cannot be given up
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
+    /// Nothing can be written
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Nor this
+    #[error("stdout: {0}")]
+    Out(#[from] io::Error),
 }
+
+type Result<T> = std::result::Result<T, DemoError>;
 
 /// Runs the demo and writes its story to `out`.
 ///
 /// # Errors
 /// See [`DemoError`].
-pub fn run(out: Box<dyn Write + Send>) -> Result<(), DemoError> {
+pub fn run(out: Box<dyn Write + Send>) -> Result<()> {
     if show(out)? { Ok(()) } else { Err(DemoError::Incomplete) }
 }
 
@@ -56,7 +69,8 @@ fn show(out: Box<dyn Write + Send>) -> Result<bool> {
         context.learn(observation);
     };
     let config = TrackerConfig::default();
-    let (made, seen) = track_with(probe, Reading::Always, config, || all(&namespace), learn)?;
+    let (made, seen) =
+        track_with(probe, Reading::Always, config, || catalog::run(&catalog::DEMO, &namespace), learn)?;
 
     show_transitions(&out, &context, &made, &seen)?;
     show_connections(&mut out, &made, &seen)?;
@@ -64,14 +78,6 @@ fn show(out: Box<dyn Write + Send>) -> Result<bool> {
     conclude(&mut out, &verdict, &seen)?;
     out.flush()?;
     Ok(verdict.all_whole() && seen.accounting.lost() == 0)
-}
-
-fn all(namespace: &Namespace) -> Result<Made> {
-    let mut made = Made::default();
-    for scenario in catalog::DEMO {
-        made.extend(scenario.run(namespace)?);
-    }
-    Ok(made)
 }
 
 /// As `finwait states` would. The classic tier sees the whole host: what is not the demo's own is left out.

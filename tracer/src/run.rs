@@ -31,7 +31,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// What to do with what comes in.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which records are shown; `None` shows none
+    /// Which records are shown; `None` shows all
     pub subject: Option<Subject>,
     /// Of which connections
     pub filter: Filter,
@@ -231,7 +231,9 @@ impl<'a> Run<'a> {
         self.tally.add(record);
         let wanted = matches!(
             (self.plan.subject, record),
-            (Some(Subject::States), Record::Transition(_)) | (Some(Subject::Closes), Record::Close(_))
+            (None, _)
+                | (Some(Subject::States), Record::Transition(_))
+                | (Some(Subject::Closes), Record::Close(_))
         );
         if let Some(sink) = &mut self.outputs.sink
             && wanted
@@ -333,6 +335,7 @@ impl<'a> Run<'a> {
                 Some(self.started.elapsed())
             },
             accounting: self.tracker.accounting(),
+            fates: self.tracker.fates(),
             unread: source.unread().cloned(),
             tally: self.tally.clone(),
         }

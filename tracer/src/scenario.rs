@@ -10,6 +10,7 @@ mod actor;
 pub mod catalog;
 pub mod check;
 mod closes;
+mod error;
 mod interface;
 mod made;
 mod namespace;
@@ -21,5 +22,6 @@ pub mod watch;
 
 pub use actor::{Actor, Pending};
 pub use catalog::Scenario;
+pub use error::ScenarioError;
 pub use made::{Fact, Made, MadeConnection, MadeListener, MadeReset, MadeSide, SideName};
 pub use namespace::{Namespace, enter_new};

@@ -11,7 +11,7 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, RingBuf},
     programs::ProgramError,
 };
-use finwait_core::observation::Tier;
+use finwait_core::{MonoNs, observation::Tier};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tracer_common::{Field, KernelFilter, MAP_CPUS, MAP_EVENTS};
 
@@ -19,7 +19,7 @@ use super::{
     btf::Btf,
     capabilities::Capabilities,
     counters::CpuBytes,
-    host::{KernelVersion, kernel_release},
+    host::{KernelVersion, kernel_release, monotonic_now},
     object::{self, Constants},
     offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
     preflight,
@@ -102,6 +102,8 @@ pub enum ProbeError {
 /// The attached programs. Dropping it detaches them.
 pub struct Probe {
     tier: Tier,
+    since: MonoNs,
+    filtered: bool,
     fallback: Option<String>,
     present: u64,
     ring: Option<RingBuf<MapData>>,
@@ -125,6 +127,8 @@ impl Probe {
     /// # Errors
     /// One sentence that says what is missing and what to do.
     pub fn attach(config: &ProbeConfig) -> Result<Self, ProbeError> {
+        // Before attaching: what is numbered from 1 is numbered since then.
+        let since = monotonic_now();
         let release = kernel_release();
         if KernelVersion::parse(&release).is_some_and(|version| version < KernelVersion(5, 8)) {
             return Err(ProbeError::KernelTooOld { release });
@@ -136,21 +140,32 @@ impl Probe {
         raise_memlock(&release);
 
         let refused = |tier, reason| ProbeError::TierRefused { tier, reason };
-        match config.tier {
-            TierChoice::TpBtf => {
-                attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?.finish(None)
-            }
+        let (attached, fallback) = match config.tier {
+            TierChoice::TpBtf => (attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?, None),
             TierChoice::Classic => {
-                attach_classic(config).map_err(|reason| refused("classic", reason))?.finish(None)
+                (attach_classic(config).map_err(|reason| refused("classic", reason))?, None)
             }
             TierChoice::Auto => match attach_tp_btf(config) {
-                Ok(attached) => attached.finish(None),
+                Ok(attached) => (attached, None),
                 Err(tp_btf) => match attach_classic(config) {
-                    Ok(attached) => attached.finish(Some(tp_btf)),
-                    Err(classic) => Err(ProbeError::NoTier { tp_btf, classic }),
+                    Ok(attached) => (attached, Some(tp_btf)),
+                    Err(classic) => return Err(ProbeError::NoTier { tp_btf, classic }),
                 },
             },
-        }
+        };
+        attached.finish(since, may_cut_short(&config.filter), fallback)
+    }
+
+    /// A moment before which nothing was attached.
+    #[must_use]
+    pub fn since(&self) -> MonoNs {
+        self.since
+    }
+
+    /// The filter lets connections begin of which it drops what follows: see [`finwait_core::observation::Host`].
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.filtered
     }
 
     /// The tier in force.
@@ -220,7 +235,7 @@ struct Attached {
 }
 
 impl Attached {
-    fn finish(self, fallback: Option<String>) -> Result<Probe, ProbeError> {
+    fn finish(self, since: MonoNs, filtered: bool, fallback: Option<String>) -> Result<Probe, ProbeError> {
         let Self { tier, present, links, mut object } = self;
         let ring = object.take_map(MAP_EVENTS).ok_or_else(|| absent(MAP_EVENTS))?;
         let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
@@ -230,6 +245,8 @@ impl Attached {
         };
         Ok(Probe {
             tier,
+            since,
+            filtered,
             fallback,
             present,
             ring: Some(
@@ -243,6 +260,11 @@ impl Attached {
             object,
         })
     }
+}
+
+/// Ports and addresses are not settled yet when a connection begins, so the kernel has to let that pass.
+fn may_cut_short(filter: &KernelFilter) -> bool {
+    filter.family != 0 || filter.local_port_count != 0 || filter.remote_port_count != 0
 }
 
 fn absent(name: &'static str) -> ProbeError {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use super::error::{Context, Result, ScenarioError};
 use finwait_core::Pid;
 use finwait_core::observation::Comm;
 use finwait_core::record::Owner;
@@ -42,7 +42,7 @@ impl Actor {
                     inbox.into_iter().for_each(|job| job());
                 }
             })
-            .with_context(|| format!("starting the thread {name}"))?;
+            .context(&format!("starting the thread {name}"))?;
         let (tid, value) = Pending(prepared).wait()?;
         let owner = Owner {
             tgid: Pid(std::process::id()),
@@ -90,8 +90,12 @@ impl<T> Pending<T> {
     pub fn wait(self) -> Result<T> {
         match self.0.recv_timeout(JOB_LIMIT) {
             Ok(outcome) => outcome,
-            Err(RecvTimeoutError::Timeout) => bail!("a step took longer than {} s", JOB_LIMIT.as_secs()),
-            Err(RecvTimeoutError::Disconnected) => bail!("a thread that makes traffic has ended"),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(ScenarioError::unexpected(format!("a step took longer than {} s", JOB_LIMIT.as_secs())))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(ScenarioError::unexpected("a thread that makes traffic has ended"))
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The scenarios by name.
 
-use anyhow::{Context, Result};
+use super::error::{Context, Result};
 
 use super::made::Made;
 use super::namespace::Namespace;
@@ -21,10 +21,22 @@ impl core::fmt::Debug for Scenario {
     }
 }
 
+/// Runs one scenario after the other.
+///
+/// # Errors
+/// The first that could not be made as intended.
+pub fn run(scenarios: &[Scenario], namespace: &Namespace) -> Result<Made> {
+    let mut made = Made::default();
+    for scenario in scenarios {
+        made.extend(scenario.run(namespace)?);
+    }
+    Ok(made)
+}
+
 impl Scenario {
     /// Makes the connections in `namespace`; returns when none of them can change its state any more.
     pub fn run(&self, namespace: &Namespace) -> Result<Made> {
-        (self.run)(&Stage::new(namespace), self.name).with_context(|| format!("scenario \"{}\"", self.name))
+        (self.run)(&Stage::new(namespace), self.name).context(&format!("scenario \"{}\"", self.name))
     }
 }
 

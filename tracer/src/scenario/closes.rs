@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use super::error::{Context, Result, ScenarioError};
 use finwait_core::TcpState::{
     Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
@@ -170,7 +170,9 @@ pub(super) fn unsent_data(stage: &Stage<'_>, name: &'static str) -> Result<Made>
         drop(server);
         Ok(received)
     })?;
-    anyhow::ensure!(sent == received, "sent {sent} bytes, received {received}");
+    if sent != received {
+        return Err(ScenarioError::unexpected(format!("sent {sent} bytes, received {received}")));
+    }
     let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
     // Whether the FIN was acknowledged with the data before it or on the server's own is the kernel's choice.
     let facts = Orderly {
@@ -197,7 +199,9 @@ pub(super) fn crossed(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
         drop(server);
         Ok(received)
     })?;
-    anyhow::ensure!(sent == received, "sent {sent} bytes, received {received}");
+    if sent != received {
+        return Err(ScenarioError::unexpected(format!("sent {sent} bytes, received {received}")));
+    }
     let mut mine = client_side(stage, &[FinWait1, Closing, Close]);
     mine.kind = Fact::Shown(CloseKind::Simultaneous);
     mine.first_closer = Fact::Shown(FirstCloser::Both);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use super::error::{Context, Result, ScenarioError};
 use socket2::{Domain, Socket, Type};
 
 const AF_NETLINK: i32 = 16;
@@ -26,7 +26,12 @@ pub(super) fn bring_up_loopback() -> Result<()> {
     let mut answer = [0; 256];
     let length = socket.read(&mut answer).context("waiting for lo to be up")?;
     let errno = acknowledged(&answer[..length]).context("an answer that is no acknowledgement")?;
-    ensure!(errno == 0, "bringing lo up: {}", std::io::Error::from_raw_os_error(errno));
+    if errno != 0 {
+        return Err(ScenarioError::unexpected(format!(
+            "bringing lo up: {}",
+            std::io::Error::from_raw_os_error(errno)
+        )));
+    }
     Ok(())
 }
 

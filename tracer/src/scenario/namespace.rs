@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::linux::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context, Result};
+use super::error::{Context, Result};
 use finwait_core::NetNs;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context, Result, bail};
+use super::error::{Context, Result, ScenarioError};
 use finwait_core::TcpState::{Close, SynSent};
 use finwait_core::record::{CloseKind, Role, Successor};
 use rustix::io::Errno;
@@ -57,7 +57,9 @@ fn expect_refusal(socket: &Socket, remote: SocketAddr) -> Result<()> {
     match socket.connect(&remote.into()) {
         Err(error) if error.raw_os_error() == Some(Errno::CONNREFUSED.raw_os_error()) => Ok(()),
         Err(error) => Err(error).context("a connect that should be refused"),
-        Ok(()) => bail!("a connect to {remote} was answered, though nobody listens there"),
+        Ok(()) => Err(ScenarioError::unexpected(format!(
+            "a connect to {remote} was answered, though nobody listens there"
+        ))),
     }
 }
 
@@ -71,7 +73,11 @@ pub(super) fn cancelled(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
         socket.set_nonblocking(true)?;
         match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
-            other => bail!("a connect that should hang ended: {other:?}"),
+            other => {
+                return Err(ScenarioError::unexpected(format!(
+                    "a connect that should hang ended: {other:?}"
+                )));
+            }
         }
         let local = socket.local_addr()?.as_socket().context("no IP address")?;
         Ok((socket, local))
@@ -115,7 +121,9 @@ pub(super) fn ipv6(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
 }
 
 pub(super) fn mapped(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
-    let IpAddr::V4(address) = stage.address() else { bail!("no IPv4 address to map") };
+    let IpAddr::V4(address) = stage.address() else {
+        return Err(ScenarioError::unexpected("no IPv4 address to map"));
+    };
     let listening = stage.listen_with(SocketAddr::new(address.to_ipv6_mapped().into(), 0), 16, None)?;
     let pair = stage.pair(&listening)?;
     client_first_over(stage, name, listening, pair)

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use anyhow::{Context, Result};
+use super::error::{Context, Result};
 use finwait_core::TcpState;
 
 /// One socket or mini-socket. The state of a mini-socket in FIN_WAIT2 or TIME_WAIT is that one.
@@ -21,7 +21,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             Ok(text) => text,
             // A kernel without IPv6 has no such file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(|| format!("reading {path}")),
+            Err(error) => return Err(error).context(&format!("reading {path}")),
         };
         rows.extend(text.lines().skip(1).filter_map(parse));
     }

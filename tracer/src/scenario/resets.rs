@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use super::error::{Context, Result, ScenarioError};
 use finwait_core::TcpState::Close;
 use finwait_core::record::{CloseKind, ResetCause, ResetDirection, Successor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -97,6 +97,8 @@ fn wait_acceptable(listening: &super::stage::Listening) -> Result<()> {
     let mut fds = [PollFd::new(&listening.socket, PollFlags::IN)];
     let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
     let ready = poll(&mut fds, Some(&limit)).context("waiting for a connection to accept")?;
-    anyhow::ensure!(ready == 1, "no connection to accept within 5 s");
+    if ready != 1 {
+        return Err(ScenarioError::unexpected("no connection to accept within 5 s"));
+    }
     Ok(())
 }

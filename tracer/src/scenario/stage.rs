@@ -5,7 +5,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use super::error::{Context, Result, ScenarioError};
 use finwait_core::TcpState;
 use socket2::{Domain, Socket, Type};
 
@@ -74,7 +74,7 @@ impl<'a> Stage<'a> {
                 socket.set_recv_buffer_size(bytes)?;
             }
             socket.bind(&at.into())?;
-            socket.listen(backlog).with_context(|| format!("listening at {at}"))?;
+            socket.listen(backlog).context(&format!("listening at {at}"))?;
             Ok(TcpListener::from(socket))
         })?;
         socket.set_nonblocking(true)?;
@@ -104,7 +104,9 @@ impl<'a> Stage<'a> {
             let (server, from) = until("a connection to accept", || would_block(accepting.accept()))?;
             let expected = local;
             if canonical(from) != expected {
-                bail!("accepted a connection from {from}, expected {expected}");
+                return Err(ScenarioError::unexpected(format!(
+                    "accepted a connection from {from}, expected {expected}"
+                )));
             }
             server.set_nonblocking(false)?;
             limit(&server)?;
@@ -167,7 +169,7 @@ pub(super) fn connect(to: SocketAddr) -> Result<TcpStream> {
 /// Connects `socket`, bound or not, to `to`. Blocks in the kernel, for as long as SO_SNDTIMEO allows.
 pub(super) fn connect_socket(socket: Socket, to: SocketAddr) -> Result<TcpStream> {
     socket.set_write_timeout(Some(CALL_LIMIT))?;
-    socket.connect(&to.into()).with_context(|| format!("connecting to {to}"))?;
+    socket.connect(&to.into()).context(&format!("connecting to {to}"))?;
     let stream = TcpStream::from(socket);
     limit(&stream)?;
     Ok(stream)
@@ -245,7 +247,7 @@ pub(super) fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) 
             return Ok(found);
         }
         if Instant::now() >= end {
-            bail!("waited {} s for {what}", WAIT_LIMIT.as_secs());
+            return Err(ScenarioError::unexpected(format!("waited {} s for {what}", WAIT_LIMIT.as_secs())));
         }
         thread::sleep(LOOK_AGAIN);
     }

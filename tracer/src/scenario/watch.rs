@@ -1,19 +1,20 @@
-//! Watches traffic with the real probe and the real tracker, from before it begins until all of it has arrived.
+//! Watches traffic with the real probe, the real event loop and the real tracker, from before it begins until all of it has
+//! arrived.
 
 use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use finwait_core::observation::{Host, SCHEMA, Watermark};
 use finwait_core::record::{CloseRecord, TransitionRecord};
 use finwait_core::tracker::Fates;
-use finwait_core::{Accounting, NetNs, Observation, Record, Tracker, TrackerConfig};
+use finwait_core::{Accounting, NetNs, Observation, Record, TrackerConfig};
 use tracer_common::KernelFilter;
 
-use crate::probe::{Decoder, KernelCounters, Probe, RingReader, Stop, host};
-
-/// Longest wait for a record before the counters are looked at again.
-const READ_TIMEOUT: Duration = Duration::from_secs(1);
+use super::error::ScenarioError;
+use crate::config::Limits;
+use crate::filter::Filter;
+use crate::probe::{KernelCounters, Probe};
+use crate::run::{Outputs, Plan, Stop, run};
+use crate::sink::{Sink, SinkError, Tap, Verdict};
+use crate::source::LiveSource;
 
 /// When the ring is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,74 +33,6 @@ pub fn only(netns: NetNs) -> KernelFilter {
     filter
 }
 
-/// Runs `traffic`, which must return only when all it made has happened, and hands every observation to `each`.
-/// Returns what `traffic` returned and the counters as they stood at the end.
-pub fn watch<T>(
-    mut probe: Probe,
-    reading: Reading,
-    traffic: impl FnOnce() -> Result<T>,
-    mut each: impl FnMut(&Observation) + Send,
-) -> Result<(T, KernelCounters)> {
-    let ring = probe.take_ring()?;
-    each(&Observation::Host(describe(&probe)?));
-    let stop = Stop::new()?;
-    match reading {
-        Reading::Afterwards => {
-            let made = traffic()?;
-            stop.raise();
-            let counters = read(&probe, ring, &stop, each)?;
-            Ok((made, counters))
-        }
-        Reading::Always => thread::scope(|scope| {
-            let stopped = stop.clone();
-            let reader = scope.spawn(move || read(&probe, ring, &stopped, each));
-            let made = traffic();
-            stop.raise();
-            let counters = reader.join().map_err(|_| anyhow!("the thread that reads the ring panicked"))?;
-            Ok((made?, counters?))
-        }),
-    }
-}
-
-/// Reads until `stop` is raised and the ring is empty.
-fn read(
-    probe: &Probe,
-    mut ring: RingReader,
-    stop: &Stop,
-    mut each: impl FnMut(&Observation),
-) -> Result<KernelCounters> {
-    let mut decoder = Decoder::new(host::jiffy_ns());
-    loop {
-        // Before the ring is found empty: whatever they count is in the ring by then, or lost.
-        let counters = probe.counters()?;
-        let batch = ring.read(stop, READ_TIMEOUT, |bytes| {
-            if let Some(change) = decoder.decode(bytes) {
-                each(&Observation::StateChange(Box::new(change)));
-            }
-        })?;
-        let Some(at) = batch.watermark else { continue };
-        each(&Observation::Counters(counters.observation(decoder.errors())));
-        each(&Observation::Watermark(Watermark { at }));
-        if batch.stopped {
-            let counters = probe.counters()?;
-            each(&Observation::Counters(counters.observation(decoder.errors())));
-            return Ok(counters);
-        }
-    }
-}
-
-fn describe(probe: &Probe) -> Result<Host> {
-    Ok(Host {
-        schema: SCHEMA,
-        boot_id: host::boot_id().context("the boot's number")?,
-        kernel: host::kernel_release(),
-        tier: probe.tier(),
-        since: host::monotonic_now(),
-        rps: None,
-        filtered: false,
-    })
-}
-
 /// What the tracker made of the traffic.
 #[derive(Debug)]
 pub struct Seen {
@@ -115,41 +48,107 @@ pub struct Seen {
     pub counters: KernelCounters,
 }
 
-/// [`watch`] with a tracker behind it.
-pub fn track<T>(
+/// Runs `traffic`, which must return only when all it made has happened, and gives what it returned and what was seen.
+///
+/// # Errors
+/// Those of `traffic`, and what went wrong with watching.
+pub fn track<T, E: From<ScenarioError>>(
     probe: Probe,
     reading: Reading,
     config: TrackerConfig,
-    traffic: impl FnOnce() -> Result<T>,
-) -> Result<(T, Seen)> {
+    traffic: impl FnOnce() -> Result<T, E>,
+) -> Result<(T, Seen), E> {
     track_with(probe, reading, config, traffic, |_| {})
 }
 
 /// [`track`], with somebody else who sees every observation first.
-pub fn track_with<T>(
+///
+/// # Errors
+/// As there.
+pub fn track_with<T, E: From<ScenarioError>>(
     probe: Probe,
     reading: Reading,
     config: TrackerConfig,
-    traffic: impl FnOnce() -> Result<T>,
-    mut each: impl FnMut(&Observation) + Send,
-) -> Result<(T, Seen)> {
-    let mut tracker = Tracker::new(config);
-    let (mut transitions, mut closes) = (Vec::new(), Vec::new());
-    let mut take = |tracker: &mut Tracker| {
-        while let Some(record) = tracker.next_record() {
-            match record {
-                Record::Transition(record) => transitions.push(*record),
-                Record::Close(record) => closes.push(*record),
-            }
+    traffic: impl FnOnce() -> Result<T, E>,
+    each: impl FnMut(&Observation) + Send,
+) -> Result<(T, Seen), E> {
+    let stop = Stop::new().map_err(ScenarioError::from)?;
+    let source = LiveSource::new(probe, stop.waker()).map_err(ScenarioError::from)?;
+    match reading {
+        Reading::Afterwards => {
+            let made = traffic()?;
+            stop.request();
+            Ok((made, read(source, config, &stop, each)?))
         }
+        Reading::Always => thread::scope(|scope| {
+            let stopped = stop.clone();
+            let reader = scope.spawn(move || read(source, config, &stopped, each));
+            let made = traffic();
+            stop.request();
+            let panicked = |_| ScenarioError::unexpected("the thread that reads the ring panicked");
+            let seen = reader.join().map_err(panicked)?;
+            Ok((made?, seen?))
+        }),
+    }
+}
+
+/// Runs the event loop until `stop` is requested and all that came is read.
+fn read(
+    mut source: LiveSource,
+    config: TrackerConfig,
+    stop: &Stop,
+    each: impl FnMut(&Observation),
+) -> Result<Seen, ScenarioError> {
+    let plan = Plan {
+        subject: None,
+        filter: Filter::default(),
+        limits: Limits::default(),
+        event_time: false,
+        tracker: config,
     };
-    let (made, counters) = watch(probe, reading, traffic, |observation| {
-        each(observation);
-        tracker.observe(observation);
-        take(&mut tracker);
-    })?;
-    tracker.finish();
-    take(&mut tracker);
-    let (accounting, fates) = (tracker.accounting(), tracker.fates());
-    Ok((made, Seen { transitions, closes, accounting, fates, counters }))
+    let (mut records, mut observer) = (Collected::default(), Observer(each));
+    let outputs = Outputs { sink: Some(&mut records), tap: Some(&mut observer) };
+    let verdict = run(&mut source, outputs, &plan, stop)?;
+    let counters = source.counters()?;
+    let Collected { transitions, closes } = records;
+    Ok(Seen { transitions, closes, accounting: verdict.accounting, fates: verdict.fates, counters })
+}
+
+/// Keeps every record.
+#[derive(Default)]
+struct Collected {
+    transitions: Vec<TransitionRecord>,
+    closes: Vec<CloseRecord>,
+}
+
+impl Sink for Collected {
+    fn record(&mut self, record: &Record) -> Result<(), SinkError> {
+        match record {
+            Record::Transition(record) => self.transitions.push(TransitionRecord::clone(record)),
+            Record::Close(record) => self.closes.push(CloseRecord::clone(record)),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _verdict: &Verdict) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Hands every observation on.
+struct Observer<F>(F);
+
+impl<F: FnMut(&Observation)> Tap for Observer<F> {
+    fn observation(&mut self, observation: &Observation) -> Result<(), SinkError> {
+        (self.0)(observation);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use finwait_core::{Accounting, Record};
+use finwait_core::{Accounting, Fates, Record};
 
 use super::human::{self, count, counted, share};
 use crate::config::Subject;
@@ -51,6 +51,8 @@ pub struct Verdict {
     pub duration: Option<Duration>,
     /// The tracker's books
     pub accounting: Accounting,
+    /// What became of the connections
+    pub fates: Fates,
     /// Lines of the input that could not be read
     pub unread: Option<Unread>,
     /// What was shown

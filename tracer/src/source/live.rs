@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 use finwait_core::observation::{Host, SCHEMA, Watermark};
 use finwait_core::{MonoNs, Observation};
 
-use tracer_common::KernelFilter;
-
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
-use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, monotonic_now, rps};
+use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, rps};
 use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
 
 /// While records keep coming, how often the counters are read.
@@ -39,29 +37,14 @@ pub struct LiveSource {
 }
 
 impl LiveSource {
-    /// Attaches the programs. `stop` ends its waiting. The notes are sentences for people: why it is not the best tier,
-    /// what did not go as it should.
+    /// Reads what `probe` sends; `stop` ends its waiting.
     ///
     /// # Errors
-    /// When this host does not let it; the message says what to do.
-    pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
-        let config =
-            ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
-        // Before attaching: what is numbered from 1 is numbered since then.
-        let since = monotonic_now();
-        let mut probe = Probe::attach(&config).map_err(SourceError::kernel)?;
-        let ring = probe.take_ring().map_err(SourceError::kernel)?.with_pause(live.wake_pause);
-        let host = host(&probe, since, &config.filter)?;
-        let mut notes = Vec::new();
-        if let Some(reason) = probe.fallback_reason() {
-            notes.push(format!(
-                "without processes and socket details, as the classic trace point alone can be used: {reason}"
-            ));
-        }
-        if let Err(error) = probe.drop_privileges(&[]) {
-            notes.push(format!("privileges are kept that are not needed any more: {error}"));
-        }
-        let source = Self {
+    /// When the host cannot be named, or the ring has a reader already.
+    pub fn new(mut probe: Probe, stop: &Stop) -> Result<Self, SourceError> {
+        let ring = probe.take_ring().map_err(SourceError::kernel)?;
+        let host = host(&probe)?;
+        Ok(Self {
             probe,
             ring,
             decoder: Decoder::new(jiffy_ns()),
@@ -71,8 +54,38 @@ impl LiveSource {
             counted: None,
             clocked: Instant::now(),
             closed: false,
-        };
+        })
+    }
+
+    /// Attaches the programs and gives up every privilege that is not needed any more. The notes are sentences for
+    /// people: why it is not the best tier, what did not go as it should.
+    ///
+    /// # Errors
+    /// When this host does not let it; the message says what to do.
+    pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
+        let config =
+            ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        let probe = Probe::attach(&config).map_err(SourceError::kernel)?;
+        let mut notes = Vec::new();
+        if let Some(reason) = probe.fallback_reason() {
+            notes.push(format!(
+                "without processes and socket details, as the classic trace point alone can be used: {reason}"
+            ));
+        }
+        if let Err(error) = probe.drop_privileges(&[]) {
+            notes.push(format!("privileges are kept that are not needed any more: {error}"));
+        }
+        let mut source = Self::new(probe, stop)?;
+        source.ring = source.ring.with_pause(live.wake_pause);
         Ok((source, notes))
+    }
+
+    /// The kernel programs' counters as they stand now.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn counters(&self) -> Result<KernelCounters, SourceError> {
+        self.probe.counters().map_err(SourceError::kernel)
     }
 
     /// Reads the ring once. What waits for it to be empty follows if it was found so.
@@ -101,7 +114,7 @@ impl LiveSource {
 
     fn count(&mut self) -> Result<(), SourceError> {
         if self.counters.is_none() {
-            self.counters = Some(self.probe.counters().map_err(SourceError::kernel)?);
+            self.counters = Some(LiveSource::counters(self)?);
             self.counted = Some(Instant::now());
         }
         Ok(())
@@ -155,14 +168,14 @@ impl Source for LiveSource {
     }
 }
 
-fn host(probe: &Probe, since: MonoNs, filter: &KernelFilter) -> Result<Host, SourceError> {
+fn host(probe: &Probe) -> Result<Host, SourceError> {
     Ok(Host {
         schema: SCHEMA,
         boot_id: boot_id().map_err(SourceError::kernel)?,
         kernel: kernel_release(),
         tier: probe.tier(),
-        since,
+        since: probe.since(),
         rps: rps(),
-        filtered: filter.family != 0 || filter.local_port_count != 0 || filter.remote_port_count != 0,
+        filtered: probe.is_filtered(),
     })
 }

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use anyhow::Result;
 use finwait_core::observation::Stream;
-use finwait_core::{Observation, StateChange, TcpState};
+use finwait_core::{Observation, StateChange, TcpState, TrackerConfig};
 use tracer::probe::{KernelCounters, TierChoice};
-use tracer::scenario::watch::{Reading, only, watch};
+use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Made, MadeConnection, MadeListener, MadeSide, Namespace, SideName, catalog};
 use tracer_common::KernelFilter;
 
@@ -26,13 +26,13 @@ fn passing<T>(
 ) -> (T, Vec<StateChange>, KernelCounters) {
     let mut changes = Vec::new();
     let probe = attach(filter, TierChoice::TpBtf);
-    let (made, counters) = watch(probe, Reading::Always, traffic, |observation| {
+    let watched = track_with(probe, Reading::Always, TrackerConfig::default(), traffic, |observation| {
         if let Observation::StateChange(change) = observation {
             changes.push(StateChange::clone(change));
         }
-    })
-    .expect("watch");
-    (made, changes, counters)
+    });
+    let (made, seen) = watched.expect("watch");
+    (made, changes, seen.counters)
 }
 
 /// One connection to `port` whose client closes first, and its listener.
@@ -49,7 +49,7 @@ fn connection_to(namespace: &Namespace, port: u16) -> Result<()> {
     namespace.client().close(client)?;
     answer.wait()?;
     wait_until_gone(namespace, port)?;
-    namespace.server().close(listener)
+    Ok(namespace.server().close(listener)?)
 }
 
 /// Nothing but listeners and mini-sockets is left at `port`.

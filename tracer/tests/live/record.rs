@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use tracer::probe::TierChoice;
 use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
-use tracer::scenario::{Made, Namespace, catalog};
-use tracer::sink::{JsonSink, RecordingSink, Sink, Tap};
+use tracer::scenario::{Namespace, catalog};
+use tracer::sink::{Context, JsonSink, RecordingSink, Sink, Tap};
 use tracer::source::{Polled, RecordingSource, Source};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
@@ -31,18 +31,11 @@ impl Write for Shared {
     }
 }
 
-fn everything(namespace: &Namespace) -> anyhow::Result<Made> {
-    let mut made = Made::default();
-    for scenario in catalog::ALL {
-        made.extend(scenario.run(namespace)?);
-    }
-    Ok(made)
-}
-
 /// Each close as one line of JSON.
-fn as_json(closes: &[CloseRecord]) -> Vec<String> {
+fn as_json(closes: &[CloseRecord], context: &Context) -> Vec<String> {
     let out = Shared::default();
     let mut sink = JsonSink::new(Box::new(out.clone()));
+    sink.context(context);
     for close in closes {
         sink.record(&Record::Close(Box::new(close.clone()))).expect("write");
     }
@@ -60,12 +53,16 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let config = TrackerConfig::default();
+    let mut context = Context::default();
     let (_, seen) = track_with(
         probe,
         Reading::Always,
         config,
-        || everything(&namespace),
-        |observation| recording.observation(observation).expect("record"),
+        || catalog::run(catalog::ALL, &namespace),
+        |observation| {
+            context.learn(observation);
+            recording.observation(observation).expect("record");
+        },
     )
     .expect("run");
     recording.flush().expect("flush");
@@ -75,7 +72,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
     let replayed = String::from_utf8(replay.stdout).expect("text");
     let replayed: Vec<&str> = replayed.lines().filter(|line| line.contains("\"conn_id\"")).collect();
-    assert_eq!(replayed, as_json(&seen.closes));
+    assert_eq!(replayed, as_json(&seen.closes, &context));
 }
 
 #[test]
@@ -85,7 +82,7 @@ fn what_finwait_recorded_holds_every_connection_whole() {
     let file = path.to_str().expect("text");
     let namespace = Namespace::new().expect("namespace");
     let finwait = Finwait::attached(&["record", "-w", file, "--netns", &namespace.inode().to_string()]);
-    let made = everything(&namespace).expect("run");
+    let made = catalog::run(catalog::ALL, &namespace).expect("run");
     finwait.signal(Signal::INT);
     let ended = finwait.end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);

@@ -11,7 +11,7 @@ use finwait_core::{Claim, Reason, TcpState, TrackerConfig};
 use tracer::probe::TierChoice;
 use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track};
-use tracer::scenario::{Made, Namespace, catalog};
+use tracer::scenario::{Namespace, catalog};
 
 use crate::support::{Run, attach, run, steps};
 
@@ -239,14 +239,9 @@ fn waiting_for_a_late_answer_counts_as_time_in_close_wait() {
 fn all_scenarios_at_once_are_told_apart() {
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
-    let (made, seen) = track(probe, Reading::Always, TrackerConfig::default(), || {
-        let mut made = Made::default();
-        for scenario in catalog::ALL {
-            made.extend(scenario.run(&namespace)?);
-        }
-        Ok(made)
-    })
-    .expect("run");
+    let (made, seen) =
+        track(probe, Reading::Always, TrackerConfig::default(), || catalog::run(catalog::ALL, &namespace))
+            .expect("run");
     Run { namespace, made, seen }.assert_whole();
 }
 

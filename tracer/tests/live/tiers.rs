@@ -16,14 +16,8 @@ fn all_scenarios_by_the_classic_tier() -> (Made, Seen) {
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(KernelFilter::default(), TierChoice::Classic);
     assert_eq!(probe.tier(), Tier::Classic);
-    track(probe, Reading::Always, TrackerConfig::default(), || {
-        let mut made = Made::default();
-        for scenario in catalog::ALL {
-            made.extend(scenario.run(&namespace)?);
-        }
-        Ok(made)
-    })
-    .expect("run")
+    track(probe, Reading::Always, TrackerConfig::default(), || catalog::run(catalog::ALL, &namespace))
+        .expect("run")
 }
 
 #[test]

@@ -38,21 +38,7 @@ pub(crate) struct Churned {
 pub(crate) fn churn(namespace: &Namespace, connections: u32, cpus: Cpus) -> Result<Churned> {
     let witness = Witness::of(PORT)?;
     let start = Instant::now();
-    let (mut server, mut client) = namespace.client().run(move || {
-        let mut server = load("load-server", connections, cpus.server)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting the server")?;
-        let progress = server.stdout.take().context("the server has no output")?;
-        let client = load("load-client", connections, cpus.client).stdin(progress).spawn();
-        match client {
-            Ok(client) => Ok((server, client)),
-            Err(error) => {
-                end(&mut server);
-                Err(error).context("starting the client")
-            }
-        }
-    })?;
+    let (mut server, mut client) = namespace.client().run(move || Ok(start_pair(connections, cpus)))??;
     let outcome = await_both(&mut client, &mut server);
     end(&mut client);
     end(&mut server);
@@ -63,12 +49,26 @@ pub(crate) fn churn(namespace: &Namespace, connections: u32, cpus: Cpus) -> Resu
     Ok(Churned { transitions: transitions_of(connections), witnessed, took })
 }
 
+/// Server and client, both inside the calling thread's namespace.
+fn start_pair(connections: u32, cpus: Cpus) -> Result<(Child, Child)> {
+    let mut server = load("load-server", connections, cpus.server)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the server")?;
+    let progress = server.stdout.take().context("the server has no output")?;
+    match load("load-client", connections, cpus.client).stdin(progress).spawn() {
+        Ok(client) => Ok((server, client)),
+        Err(error) => {
+            end(&mut server);
+            Err(error).context("starting the client")
+        }
+    }
+}
+
 /// Nanoseconds per connection of the one-process load.
 pub(crate) fn lone(namespace: &Namespace, connections: u32, cpu: usize) -> Result<u64> {
-    let output = namespace.client().run(move || {
-        let output = load("load-lone", connections, cpu).stderr(Stdio::inherit()).output();
-        output.context("starting the load")
-    })?;
+    let run = move || Ok(load("load-lone", connections, cpu).stderr(Stdio::inherit()).output());
+    let output = namespace.client().run(run)?.context("starting the load")?;
     ensure!(output.status.success(), "the load failed: {}", output.status);
     settle(namespace.client())?;
     let printed = String::from_utf8(output.stdout).context("the load's output")?;
@@ -92,10 +92,10 @@ pub(crate) fn steer_packets(namespace: &Namespace) -> Result<()> {
         std::fs::write("/sys/class/net/lo/queues/rx-0/rps_cpus", "3").context("steering packets")?;
         Ok(())
     };
-    namespace.client().run(move || match std::thread::spawn(job).join() {
+    match namespace.client().run(move || Ok(std::thread::spawn(job).join()))? {
         Ok(outcome) => outcome,
         Err(_) => bail!("the thread that steers packets panicked"),
-    })
+    }
 }
 
 fn load(which: &str, connections: u32, cpu: usize) -> Command {
@@ -136,21 +136,19 @@ fn end(child: &mut Child) {
 fn settle(actor: &Actor) -> Result<()> {
     let end = Instant::now() + SETTLE_LIMIT;
     loop {
-        let busy = actor.run(|| {
-            let stat =
-                std::fs::read_to_string("/proc/thread-self/net/sockstat").context("counting sockets")?;
-            let line =
-                stat.lines().find(|line| line.starts_with("TCP:")).context("sockstat has no TCP line")?;
-            let field = |name| {
-                let mut words = line.split_ascii_whitespace().skip_while(move |word| *word != name);
-                words.nth(1).and_then(|value| value.parse::<u64>().ok())
-            };
-            field("inuse").context("sockstat has no inuse")
-        })?;
+        let busy = actor.run(|| Ok(sockets_in_use()))??;
         if busy == 0 {
             return Ok(());
         }
         ensure!(Instant::now() < end, "{busy} sockets have not ended");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Sockets of the calling thread's namespace, mini-sockets left out.
+fn sockets_in_use() -> Result<u64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/net/sockstat").context("counting sockets")?;
+    let line = stat.lines().find(|line| line.starts_with("TCP:")).context("sockstat has no TCP line")?;
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "inuse");
+    words.nth(1).and_then(|value| value.parse().ok()).context("sockstat has no inuse")
 }

@@ -23,7 +23,14 @@ fn written(records: &[Record]) -> Vec<Value> {
         tally.add(record);
     }
     let duration = Some(Duration::from_secs(60));
-    let verdict = Verdict { ended: Ended::Signal, duration, accounting: accounting(), unread: None, tally };
+    let verdict = Verdict {
+        ended: Ended::Signal,
+        duration,
+        accounting: accounting(),
+        fates: finwait_core::Fates::default(),
+        unread: None,
+        tally,
+    };
     sink.finish(&verdict).unwrap();
     out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -155,6 +162,7 @@ fn the_last_line_is_the_summary_and_what_is_not_counted_is_null() {
         ended: Ended::Source,
         duration: None,
         accounting: finwait_core::Accounting::default(),
+        fates: finwait_core::Fates::default(),
         unread: None,
         tally: Tally::default(),
     };

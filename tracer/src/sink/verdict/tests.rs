@@ -24,6 +24,7 @@ fn verdict(records: Vec<CloseRecord>) -> Verdict {
         ended: Ended::Signal,
         duration: Some(Duration::from_secs(61)),
         accounting: accounting(),
+        fates: finwait_core::Fates::default(),
         unread: None,
         tally,
     }
