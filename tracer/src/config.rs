@@ -151,6 +151,9 @@ pub struct Live {
     pub wake_pause: Duration,
     /// The kernel's share of the filter
     pub kernel_filter: KernelFilter,
+    /// Whether the kernel programs' diagnostics are wanted
+    #[cfg(feature = "kernel-log")]
+    pub kernel_log: bool,
 }
 
 /// Shape of the output.
@@ -234,7 +237,14 @@ fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
         return Err(ConfigError::FilterNeedsTpBtf { flag });
     }
     let kernel_filter = filter.kernel_share();
-    Ok(Live { tier: args.tier, ring_bytes: args.ring_bytes, wake_pause: args.wake_pause, kernel_filter })
+    Ok(Live {
+        tier: args.tier,
+        ring_bytes: args.ring_bytes,
+        wake_pause: args.wake_pause,
+        kernel_filter,
+        #[cfg(feature = "kernel-log")]
+        kernel_log: args.kernel_log,
+    })
 }
 
 fn limits(args: &LimitArgs) -> Limits {

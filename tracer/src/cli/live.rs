@@ -23,6 +23,10 @@ pub struct LiveArgs {
     /// Pause after each wake-up, so that a busy kernel does not wake finwait for every event
     #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = value::wake_pause)]
     pub wake_pause: Duration,
+    /// Write the kernel programs' own diagnostics to stderr
+    #[cfg(feature = "kernel-log")]
+    #[arg(long)]
+    pub kernel_log: bool,
 }
 
 /// Choice of the trace point.

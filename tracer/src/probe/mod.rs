@@ -8,6 +8,8 @@ mod capabilities;
 pub mod counters;
 pub mod decode;
 pub mod host;
+#[cfg(feature = "kernel-log")]
+pub mod kernel_log;
 mod load;
 mod object;
 pub mod offsets;

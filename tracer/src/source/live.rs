@@ -65,6 +65,10 @@ impl LiveSource {
     pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
         let config =
             ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        #[cfg(feature = "kernel-log")]
+        if live.kernel_log {
+            crate::probe::kernel_log::to_stderr();
+        }
         let probe = Probe::attach(&config).map_err(SourceError::kernel)?;
         let mut notes = Vec::new();
         if let Some(reason) = probe.fallback_reason() {
@@ -99,6 +103,8 @@ impl LiveSource {
                 batch.extend(change.map(|change| Observation::StateChange(Box::new(change))));
             })
             .map_err(SourceError::kernel)?;
+        #[cfg(feature = "kernel-log")]
+        self.probe.flush_kernel_log();
         if let Some(at) = read.watermark {
             self.found_empty(at, batch);
         }
