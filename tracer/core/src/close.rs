@@ -42,7 +42,7 @@ pub(crate) fn record(connection: &Connection, audit: &Audit, seen_until: MonoNs)
         handshake_ns: handshake(connection, &continuity),
         bytes_sent: bytes_sent(connection, &role),
         bytes_received: bytes_received(connection),
-        srtt_us: end_field(connection, |tcp| tcp.srtt_us),
+        srtt_us: round_trip(connection),
         error: error(connection),
         total_retrans: end.and_then(|end| end.tcp.total_retrans),
         idle_send_ns: connection.closing.idle_send_ns,
@@ -164,13 +164,12 @@ fn span(from: Option<MonoNs>, to: MonoNs) -> Claim<u64> {
     }
 }
 
-fn end_field<T>(
-    connection: &Connection,
-    field: impl FnOnce(&crate::observation::TcpFields) -> Option<T>,
-) -> Claim<T> {
+/// The kernel keeps 0 until a round trip was measured.
+fn round_trip(connection: &Connection) -> Claim<u32> {
     let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
-    match field(&end.tcp) {
-        Some(value) => Claim::known(value, [Evidence::StateLeft]),
+    match end.tcp.srtt_us {
+        Some(0) => Claim::Unknown(Reason::DidNotHappen),
+        Some(srtt_us) => Claim::known(srtt_us, [Evidence::StateLeft]),
         None => Claim::Unknown(Reason::FieldAbsent),
     }
 }

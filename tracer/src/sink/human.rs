@@ -7,15 +7,15 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// `0.04ms`, `0.4ms`, `31ms`, `3.1s`, `9m02s`, `2h03m`, `3d04h`: short, and never rounded up to a unit's end.
+/// `40µs`, `0.4ms`, `31ms`, `3.1s`, `9m02s`, `2h03m`, `3d04h`: short, and never rounded up to a unit's end.
 pub(super) fn duration(ns: u64) -> String {
     let tenths = |unit: u64| {
         let tenths = rounded(ns, unit / 10);
         format!("{}.{}", tenths / 10, tenths % 10)
     };
     let seconds = rounded(ns, SECOND);
-    if rounded(ns, 10 * US) < 10 {
-        format!("0.{:02}ms", rounded(ns, 10 * US))
+    if rounded(ns, US) < 100 {
+        format!("{}µs", rounded(ns, US))
     } else if rounded(ns, MS / 10) < 100 {
         tenths(MS) + "ms"
     } else if rounded(ns, MS) < 1_000 {
@@ -130,10 +130,11 @@ mod tests {
     #[test]
     fn durations_are_short_and_carry_over_at_a_units_end() {
         for (ns, text) in [
-            (0, "0.00ms"),
-            (44_000, "0.04ms"),
-            (94_999, "0.09ms"),
-            (95_000, "0.1ms"),
+            (0, "0µs"),
+            (499, "0µs"),
+            (44_000, "44µs"),
+            (99_499, "99µs"),
+            (99_500, "0.1ms"),
             (400_000, "0.4ms"),
             (9_949_000, "9.9ms"),
             (9_950_000, "10ms"),
