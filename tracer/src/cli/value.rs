@@ -7,8 +7,8 @@ use std::time::Duration;
 use finwait_core::{Pid, Port};
 use ipnet::{IpNet, Ipv4Net};
 
-/// Smallest ring: on every kernel a multiple of the page, whatever its size.
-pub const MIN_RING_BYTES: u32 = 64 << 10;
+/// Smallest ring: a page of x86_64. It holds fifteen records, enough to see what a loss looks like.
+pub const MIN_RING_BYTES: u32 = 4 << 10;
 /// Largest ring.
 pub const MAX_RING_BYTES: u32 = 1 << 30;
 /// PID_MAX_LIMIT on 64-bit kernels: no process has this number or one beyond.
@@ -97,7 +97,7 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
     size(text)
         .and_then(|bytes| u32::try_from(bytes).ok())
         .filter(|bytes| bytes.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(bytes))
-        .ok_or_else(|| "expected a power of two from 64K to 1G, such as 8M or 64MiB".to_owned())
+        .ok_or_else(|| "expected a power of two from 4K to 1G, such as 8M or 64MiB".to_owned())
 }
 
 fn size(text: &str) -> Option<u64> {
@@ -179,11 +179,11 @@ mod tests {
     #[test]
     fn ring_sizes_are_powers_of_two_within_bounds() {
         for (text, bytes) in
-            [("8M", 8 << 20), ("8MiB", 8 << 20), ("65536", 64 << 10), ("64k", 64 << 10), ("1g", 1 << 30)]
+            [("8M", 8 << 20), ("8MiB", 8 << 20), ("4096", 4 << 10), ("64k", 64 << 10), ("1g", 1 << 30)]
         {
             assert_eq!(ring_bytes(text), Ok(bytes), "{text}");
         }
-        for text in ["0", "4K", "3M", "2G", "8MB", "M", "", "8.5M", "99999999999999999999G"] {
+        for text in ["0", "2K", "3M", "2G", "8MB", "M", "", "8.5M", "99999999999999999999G"] {
             assert!(ring_bytes(text).is_err(), "{text}");
         }
     }
