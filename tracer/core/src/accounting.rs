@@ -26,10 +26,12 @@ pub struct Accounting {
 }
 
 impl Accounting {
-    /// Transitions that happened and were not received, as far as the kernel counts them.
+    /// Transitions that happened and were not received, as far as the kernel counts them. A repetition by the shadow that
+    /// was itself lost stands on both sides: it counts as lost in the ring and as rescued.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost_ring.saturating_add(self.unrescued().unwrap_or(0))
+        let missed = self.recursion_missed.unwrap_or(0);
+        self.lost_ring.saturating_add(missed).saturating_sub(self.rescued.unwrap_or(0))
     }
 
     /// Transitions that neither program reported; `None` where the kernel cannot count them.

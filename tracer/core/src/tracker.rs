@@ -101,7 +101,7 @@ impl Tracker {
             Observation::Clock(_) => {}
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
-            Observation::Counters(counters) => self.audit.count(counters),
+            Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{io, os::unix::fs::FileExt};
 
-use aya::{Pod, maps::MapError};
+use aya::{
+    Pod,
+    maps::{MapError, PerCpuValues},
+};
 use finwait_core::observation::{self, Program, Stream};
 use finwait_core::{MonoNs, TcpState};
 use tracer_common::{
@@ -10,6 +13,9 @@ use tracer_common::{
 };
 
 use super::load::Probe;
+
+/// How often the counters are read again because something was missed meanwhile.
+const SNAPSHOT_TRIES: u32 = 4;
 
 /// One CPU's counters as aya reads them.
 #[derive(Clone, Copy)]
@@ -144,15 +150,31 @@ impl Probe {
     /// The map or fdinfo cannot be read.
     pub fn counters(&self) -> Result<KernelCounters, CountersError> {
         let at = super::host::monotonic_now();
-        let cpus = self.cpus.get(&0, 0)?;
+        let (misses, cpus) = self.misses_and_cpus()?;
         let (mut counters, untokened, irrelevant) = KernelCounters::sum(at, cpus.iter().map(|cpu| &cpu.0));
         if self.tier() == observation::Tier::TpBtf {
             counters.untokened = Some(untokened);
             counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
             // The kernel counts every run it skipped; shadow knows which of them were not TCP or filtered out.
-            counters.recursion_missed = self.prime_misses()?.map(|misses| misses.saturating_sub(irrelevant));
+            counters.recursion_missed = misses.map(|misses| misses.saturating_sub(irrelevant));
         }
         Ok(counters)
+    }
+
+    /// Misses and what shadow made of them, of one moment: a rescue whose miss is not in the count would hide another
+    /// miss, and a miss whose rescue is not would look like a loss.
+    fn misses_and_cpus(&self) -> Result<(Option<u64>, PerCpuValues<CpuBytes>), CountersError> {
+        let mut before = self.prime_misses()?;
+        let mut cpus = self.cpus.get(&0, 0)?;
+        for _ in 0..SNAPSHOT_TRIES {
+            let after = self.prime_misses()?;
+            if after == before {
+                break;
+            }
+            before = after;
+            cpus = self.cpus.get(&0, 0)?;
+        }
+        Ok((before, cpus))
     }
 
     /// A single look-up: fails where the kernel wants a capability for it that is gone.

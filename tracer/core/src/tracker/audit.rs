@@ -26,6 +26,8 @@ pub(crate) struct Audit {
     streams: HashMap<Stream, (u64, MonoNs)>,
     losses: VecDeque<Loss>,
     counters: Counters,
+    /// Most transitions so far that neither program reported
+    unrescued: u64,
     gaps: u64,
 }
 
@@ -50,14 +52,17 @@ impl Audit {
     }
 
     /// Losses that the counters know of and no number has shown yet lie somewhere since they were last read.
-    pub(crate) fn count(&mut self, now: &Counters) {
+    /// `duplicates` of what the shadow reported so far rescued nothing.
+    pub(crate) fn count(&mut self, now: &Counters, duplicates: u64) {
         let before = self.counters;
         let missing = |c: &Counters| c.lost_ring.saturating_add(c.decode_errors);
         let unlocated = missing(now) > missing(&before).max(self.gaps);
-        let unrescued = |c: &Counters| c.recursion_missed.unwrap_or(0).saturating_sub(c.rescued.unwrap_or(0));
-        if unlocated || unrescued(now) > unrescued(&before) {
+        let rescued = now.rescued.unwrap_or(0).saturating_sub(duplicates);
+        let unrescued = now.recursion_missed.unwrap_or(0).saturating_sub(rescued);
+        if unlocated || unrescued > self.unrescued {
             self.add(before.at, now.at);
         }
+        self.unrescued = self.unrescued.max(unrescued);
         self.counters = *now;
     }
 
@@ -139,8 +144,8 @@ mod tests {
     fn the_counters_announce_a_loss_that_no_number_shows() {
         let mut audit = Audit::default();
         audit.begin(MonoNs(100));
-        audit.count(&Counters { at: MonoNs(200), ..Counters::default() });
-        audit.count(&Counters { at: MonoNs(300), lost_ring: 1, ..Counters::default() });
+        audit.count(&Counters { at: MonoNs(200), ..Counters::default() }, 0);
+        audit.count(&Counters { at: MonoNs(300), lost_ring: 1, ..Counters::default() }, 0);
         assert!(audit.lost_between(MonoNs(250), MonoNs(260)));
         assert!(!audit.lost_between(MonoNs(100), MonoNs(199)));
         assert!(audit.covers(MonoNs(300)) && !audit.covers(MonoNs(301)));
@@ -149,20 +154,28 @@ mod tests {
     #[test]
     fn a_rescued_miss_is_no_loss() {
         let mut audit = Audit::default();
-        audit.count(&Counters {
-            at: MonoNs(300),
-            recursion_missed: Some(5),
-            rescued: Some(5),
-            ..Counters::default()
-        });
+        audit.count(&missed(300, 5, 5), 0);
         assert!(!audit.lost_between(MonoNs(0), MonoNs(1000)));
-        audit.count(&Counters {
-            at: MonoNs(400),
-            recursion_missed: Some(6),
-            rescued: Some(5),
-            ..Counters::default()
-        });
+        audit.count(&missed(400, 6, 5), 0);
         assert!(audit.lost_between(MonoNs(350), MonoNs(351)));
+    }
+
+    #[test]
+    fn a_repetition_hides_no_miss() {
+        let mut audit = Audit::default();
+        audit.count(&missed(300, 5, 8), 3);
+        assert!(!audit.lost_between(MonoNs(0), MonoNs(1000)));
+        audit.count(&missed(400, 6, 8), 3);
+        assert!(audit.lost_between(MonoNs(350), MonoNs(351)));
+    }
+
+    fn missed(at: u64, missed: u64, rescued: u64) -> Counters {
+        Counters {
+            at: MonoNs(at),
+            recursion_missed: Some(missed),
+            rescued: Some(rescued),
+            ..Counters::default()
+        }
     }
 
     #[test]
