@@ -38,7 +38,7 @@ const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         test: "probe::counts::what_prime_is_skipped_for_shadow_reports",
-        since: (5, 12),
+        since: (6, 1),
         reason: "the kernel skips no run: programs nest in themselves",
     },
     Excuse {

@@ -17,8 +17,9 @@ use crate::vm::transcript::Transcript;
 const QEMU: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// Software emulation: KVM is not to be relied on.
-const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024"];
+/// Software emulation: KVM is not to be relied on. QEMU 7.2 spoils the flags that cmpxchg16b gives when several
+/// processors run, and kernels from 6.12 on stumble over it: without the instruction they do without it.
+const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-m", "1024"];
 /// No devices that the guest has no use for; the end of the guest is the end of the emulator.
 const DEVICES: [&str; 7] = ["-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"];
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
@@ -32,8 +33,10 @@ pub(super) struct Guest<'a> {
     pub(super) processors: u32,
     /// Longest time for everything
     pub(super) limit: Duration,
-    /// Where the two serial ports are kept: `.console` and `.log` are appended
-    pub(super) output: PathBuf,
+    /// What its kernel says is kept here
+    pub(super) console: PathBuf,
+    /// What it reports is kept here
+    pub(super) log: PathBuf,
 }
 
 /// What a guest left behind.
@@ -59,7 +62,6 @@ pub(super) fn require_emulator() -> Result<()> {
 impl Guest<'_> {
     /// Boots it and listens until it powers off or `limit` is over.
     pub(super) fn run(&self) -> Result<Outcome> {
-        let console = self.output.with_extension("console");
         let mut qemu = process::command(QEMU);
         qemu.args(MACHINE).arg("-smp").arg(self.processors.to_string()).args(DEVICES);
         qemu.arg("-kernel")
@@ -67,16 +69,15 @@ impl Guest<'_> {
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", COMMAND_LINE]);
-        qemu.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+        qemu.arg("-serial").arg(format!("file:{}", self.console.display())).args(["-serial", "stdio"]);
         let end = Instant::now() + self.limit;
         let mut emulator =
             Emulator(qemu.stdout(Stdio::piped()).spawn().context("cannot start the emulator")?);
         let port = emulator.0.stdout.take().context("the emulator has no output")?;
         let (bytes, timed_out) = listen(&read(port), end);
         drop(emulator);
-        let log = self.output.with_extension("log");
-        fs::write(&log, &bytes).with_context(|| log.display().to_string())?;
-        let said = fs::read(&console).unwrap_or_default();
+        fs::write(&self.log, &bytes).with_context(|| self.log.display().to_string())?;
+        let said = fs::read(&self.console).unwrap_or_default();
         Ok(Outcome { transcript: Transcript::read(&bytes), timed_out, console: last_lines(&said) })
     }
 }

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::vm::apt::Suite;
 use crate::vm::binaries::Binaries;
 use crate::vm::cpio::Archive;
+use crate::vm::kept;
 
 const INIT: &str = include_str!("init.sh");
 const BUSYBOX: &str = "busybox-static";
@@ -34,9 +35,9 @@ pub(super) fn write(path: &Path, busybox: &Path, binaries: &Binaries) -> Result<
 
 /// A busybox that needs no library, of the newest suite that has one; kept in `cache`.
 pub(super) fn busybox(suites: &[Suite], cache: &Path) -> Result<PathBuf> {
-    let kept = cache.join("busybox");
-    if kept.is_file() {
-        return Ok(kept);
+    let busybox = cache.join("busybox");
+    if kept::is_intact(&busybox) {
+        return Ok(busybox);
     }
     for suite in suites.iter().rev() {
         let Some(package) = suite.packages(&[BUSYBOX], |name| name == BUSYBOX)?.into_iter().next() else {
@@ -47,10 +48,10 @@ pub(super) fn busybox(suites: &[Suite], cache: &Path) -> Result<PathBuf> {
         suite.unpack(&package, unpacked.path())?;
         let program = ["bin/busybox", "usr/bin/busybox"].map(|place| unpacked.path().join(place));
         let program = program.into_iter().find(|place| place.is_file()).context("it holds no busybox")?;
-        fs::copy(program, &kept)?;
-        return Ok(kept);
+        kept::keep(&busybox, &read(&program)?)?;
+        return Ok(busybox);
     }
-    anyhow::bail!("no suite of Debian has {BUSYBOX}")
+    bail!("no suite of Debian has {BUSYBOX}")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

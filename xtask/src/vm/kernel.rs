@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::ebpf::sha256;
 use crate::vm::apt::{Package, Suite};
+use crate::vm::kept;
 
 /// Newer kernels keep the image in a package of its own, on which `linux-image` only depends.
 const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
@@ -16,8 +16,6 @@ const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 const SUFFIX: &str = "-cloud-amd64";
 
 const IMAGE: &str = "vmlinuz";
-/// Put beside an unpacked image.
-const CHECKSUM: &str = "SHA256";
 
 /// The numbers of a kernel's version, such as 6.1.176.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,32 +110,17 @@ pub(super) fn choose<'a>(kernels: &[Kernel<'a>], choice: &Choice) -> Result<Kern
 impl Kernel<'_> {
     /// The image in `cache`, downloaded unless it is there as it was unpacked.
     pub(super) fn image(&self, cache: &Path) -> Result<PathBuf> {
-        let folder = cache.join(format!("{}_{}", self.package.name, self.package.version));
-        let image = folder.join(IMAGE);
-        if image.is_file() {
-            if checked(&folder)? {
-                return Ok(image);
-            }
-            println!("{} is not what was unpacked: once more", image.display());
-            fs::remove_dir_all(&folder)?;
+        let image = cache.join(format!("{}_{}", self.package.name, self.package.version)).join(IMAGE);
+        if kept::is_intact(&image) {
+            return Ok(image);
         }
         println!("unpacking {} {} ({})", self.package.name, self.package.version, self.suite.name);
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
         let unpacked = tempfile::tempdir_in(cache).context("a temporary folder")?;
         self.suite.unpack(&self.package, unpacked.path())?;
-        let bytes = fs::read(find_image(unpacked.path())?)?;
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join(CHECKSUM), format!("{}  {IMAGE}\n", sha256(&bytes)))?;
-        fs::write(&image, &bytes)?;
+        kept::keep(&image, &fs::read(find_image(unpacked.path())?)?)?;
         Ok(image)
     }
-}
-
-/// Whether the image in `folder` is the one whose checksum lies beside it.
-fn checked(folder: &Path) -> Result<bool> {
-    let kept = fs::read_to_string(folder.join(CHECKSUM)).unwrap_or_default();
-    let bytes = fs::read(folder.join(IMAGE))?;
-    Ok(kept.split_whitespace().next() == Some(sha256(&bytes).as_str()))
 }
 
 /// The image in an unpacked package: `boot/vmlinuz-…`, or `usr/lib/modules/…/vmlinuz`.
@@ -220,16 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_found_in_both_places_and_checked() {
+    fn an_image_is_found_in_both_places() {
         let folder = tempfile::tempdir().unwrap();
         let modules = folder.path().join("usr/lib/modules/7.3.4");
         fs::create_dir_all(&modules).unwrap();
         assert!(find_image(folder.path()).is_err());
         fs::write(modules.join(IMAGE), "image").unwrap();
         assert_eq!(find_image(folder.path()).unwrap(), modules.join(IMAGE));
-        assert!(!checked(&modules).unwrap());
-        fs::write(modules.join(CHECKSUM), format!("{}  {IMAGE}\n", sha256(b"image"))).unwrap();
-        assert!(checked(&modules).unwrap());
         fs::create_dir_all(folder.path().join("boot")).unwrap();
         let old = folder.path().join("boot/vmlinuz-6.1");
         fs::write(&old, "").unwrap();

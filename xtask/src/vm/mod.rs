@@ -7,6 +7,7 @@ mod excuses;
 mod guest;
 mod initramfs;
 mod judge;
+mod kept;
 mod kernel;
 mod transcript;
 
@@ -66,7 +67,8 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
             initramfs: &initramfs,
             processors: args.processors,
             limit: Duration::from_secs(args.minutes * 60),
-            output: folder.join(format!("guest-{}", kernel.version)),
+            console: folder.join(format!("{}.console", kernel.version)),
+            log: folder.join(format!("{}.log", kernel.version)),
         };
         let outcome = guest.run()?;
         let verdict = judge::judge(root, &kernel.version, &outcome);
@@ -98,7 +100,7 @@ fn tell(guest: &Guest<'_>, outcome: &guest::Outcome, verdict: &Verdict) {
     if verdict.failures.is_empty() {
         return;
     }
-    println!("  its report: {}", guest.output.with_extension("log").display());
+    println!("  its report: {}", guest.log.display());
     if outcome.transcript.status("live").is_none() {
         println!("  its kernel said last:\n{}", outcome.console);
     }
