@@ -101,7 +101,7 @@ fn tell(guest: &Guest<'_>, outcome: &guest::Outcome, verdict: &Verdict) {
         return;
     }
     println!("  its report: {}", guest.log.display());
-    if outcome.transcript.status("live").is_none() {
+    if outcome.transcript.status("live").is_none() && !outcome.console.is_empty() {
         println!("  its kernel said last:\n{}", outcome.console);
     }
 }
