@@ -13,6 +13,7 @@ mod sources;
 mod test;
 mod toolchain;
 mod verify_ebpf;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Task {
     Bench(bench::Args),
     /// Run every test, the live ones where BPF is allowed
     Test,
+    /// Run the demo and the live tests under other kernels, each in an emulated machine
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::VerifyEbpf(args) => verify_ebpf::run(&root, args),
         Task::Bench(args) => bench::run(&root, args),
         Task::Test => test::run(&root),
+        Task::Vm(args) => vm::run(&root, args),
     }
 }
 

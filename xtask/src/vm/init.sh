@@ -1,0 +1,33 @@
+#!/bin/busybox sh
+# The first process of a guest: runs the demo and the live tests, and reports on the second serial port. The first one
+# belongs to the kernel, so that nothing it says comes in between.
+
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+
+stty -F /dev/ttyS1 raw
+exec </dev/null >/dev/ttyS1 2>&1
+
+# Name and arguments of a part; its lines lie between two of these marks, the second one with its exit status.
+part() {
+    name=$1
+    shift
+    echo "@guest begin $name"
+    "$@"
+    echo "@guest end $name $?"
+}
+
+part kernel uname -r
+part doctor "@FINWAIT@" doctor
+part demo "@FINWAIT@" demo
+part live "@LIVE@" --test-threads=1
+sync
+poweroff -f

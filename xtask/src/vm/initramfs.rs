@@ -1,0 +1,63 @@
+//! A guest's only file system: busybox, the programs under test, and what starts them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::vm::apt::Suite;
+use crate::vm::binaries::Binaries;
+use crate::vm::cpio::Archive;
+use crate::vm::kept;
+
+const INIT: &str = include_str!("init.sh");
+const BUSYBOX: &str = "busybox-static";
+
+/// Folders that something is mounted on or written to.
+const FOLDERS: [&str; 5] = ["/proc", "/sys", "/dev", "/tmp", "/etc"];
+
+/// Writes it to `path`.
+pub(super) fn write(path: &Path, busybox: &Path, binaries: &Binaries) -> Result<()> {
+    let mut archive = Archive::default();
+    for folder in FOLDERS {
+        archive.folder(folder)?;
+    }
+    // The kernel wants it before anything is mounted.
+    archive.device("/dev/console", 5, 1)?;
+    archive.program("/bin/busybox", &read(busybox)?)?;
+    for program in [&binaries.finwait, &binaries.live] {
+        archive.program(text(program)?, &read(program)?)?;
+    }
+    let init = INIT.replace("@FINWAIT@", text(&binaries.finwait)?).replace("@LIVE@", text(&binaries.live)?);
+    archive.program("/init", init.as_bytes())?;
+    fs::write(path, archive.finish()?).with_context(|| path.display().to_string())
+}
+
+/// A busybox that needs no library, of the newest suite that has one; kept in `cache`.
+pub(super) fn busybox(suites: &[Suite], cache: &Path) -> Result<PathBuf> {
+    let busybox = cache.join("busybox");
+    if kept::is_intact(&busybox) {
+        return Ok(busybox);
+    }
+    for suite in suites.iter().rev() {
+        let Some(package) = suite.packages(&[BUSYBOX], |name| name == BUSYBOX)?.into_iter().next() else {
+            continue;
+        };
+        println!("unpacking {} {} ({})", package.name, package.version, suite.name);
+        let unpacked = tempfile::tempdir_in(cache).context("a temporary folder")?;
+        suite.unpack(&package, unpacked.path())?;
+        let program = ["bin/busybox", "usr/bin/busybox"].map(|place| unpacked.path().join(place));
+        let program = program.into_iter().find(|place| place.is_file()).context("it holds no busybox")?;
+        kept::keep(&busybox, &read(&program)?)?;
+        return Ok(busybox);
+    }
+    bail!("no suite of Debian has {BUSYBOX}")
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| path.display().to_string())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not text", path.display()))
+}

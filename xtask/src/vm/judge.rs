@@ -1,0 +1,113 @@
+//! What a guest's report comes to.
+
+use std::path::Path;
+
+use crate::live;
+use crate::vm::excuses;
+use crate::vm::guest::Outcome;
+use crate::vm::kernel::Version;
+
+/// The last line of a demo that saw everything.
+const DEMO_WHOLE: &str = "all seen whole; lost 0";
+
+/// One line of the table.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Live tests that passed
+    pub(super) passed: usize,
+    /// Names and reasons
+    pub(super) excused: Vec<(String, &'static str)>,
+    /// Whatever else went wrong, one sentence or test name each
+    pub(super) failures: Vec<String>,
+}
+
+/// Compares what `outcome` reports with what a guest with `version` has to.
+pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome) -> Verdict {
+    let transcript = &outcome.transcript;
+    let mut verdict = Verdict::default();
+    if outcome.timed_out {
+        verdict.failures.push("it did not answer in time".to_owned());
+    }
+    if transcript.status("doctor") != Some(0) {
+        verdict.failures.push("`finwait doctor` failed".to_owned());
+    }
+    let last = transcript.lines("demo").iter().rfind(|line| !line.is_empty());
+    let whole = last.is_some_and(|line| line.ends_with(DEMO_WHOLE));
+    if transcript.status("demo") != Some(0) || !whole {
+        verdict.failures.push("`finwait demo` did not see all it made".to_owned());
+    }
+    let mut report = transcript.tests("live");
+    verdict.passed = report.ok.len();
+    let status = transcript.status("live");
+    for test in std::mem::take(&mut report.not_ok) {
+        match excuses::reason(&test, version) {
+            // Only one that has ended may be excused.
+            Some(reason) if status.is_some() => {
+                verdict.excused.push((test.clone(), reason));
+                report.ok.push(test);
+            }
+            _ => {
+                verdict.failures.push(test.clone());
+                report.not_ok.push(test);
+            }
+        }
+    }
+    if status.is_none() {
+        verdict.failures.push("the live tests did not end".to_owned());
+    }
+    // A failed test is named already; this finds those that are missing, or not listed.
+    if verdict.failures.is_empty()
+        && let Err(error) = live::compare(root, &report)
+    {
+        verdict.failures.push(format!("{error:#}"));
+    }
+    if status != Some(0) && verdict.failures.is_empty() && verdict.excused.is_empty() {
+        verdict.failures.push("the live tests failed without naming one".to_owned());
+    }
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::transcript::Transcript;
+
+    const EXCUSED: &str = "probe::values::values_are_those_of_the_socket";
+
+    fn judged(kernel: &str, live: &str, timed_out: bool) -> Verdict {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("tracer/tests/live")).unwrap();
+        std::fs::write(root.path().join("tracer/tests/live/LIST"), format!("a\n{EXCUSED}\n")).unwrap();
+        let text = format!(
+            "@guest begin doctor\n@guest end doctor 0\n\
+             @guest begin demo\n7 sides: all seen whole; lost 0\n@guest end demo 0\n@guest begin live\n{live}"
+        );
+        let transcript = Transcript::read(text.as_bytes());
+        let outcome = Outcome { transcript, timed_out, console: String::new() };
+        judge(root.path(), &kernel.parse().unwrap(), &outcome)
+    }
+
+    #[test]
+    fn all_that_is_listed_has_to_pass() {
+        let all = format!("test a ... ok\ntest {EXCUSED} ... ok\n@guest end live 0\n");
+        let verdict = judged("6.1", &all, false);
+        assert_eq!((verdict.passed, verdict.failures.len()), (2, 0), "{verdict:?}");
+        let verdict = judged("6.1", "test a ... ok\n@guest end live 0\n", false);
+        assert!(verdict.failures[0].contains(EXCUSED), "{verdict:?}");
+    }
+
+    #[test]
+    fn an_excuse_holds_on_old_kernels_only() {
+        let failed = format!("test a ... ok\ntest {EXCUSED} ... FAILED\n@guest end live 101\n");
+        let verdict = judged("5.10", &failed, false);
+        assert_eq!((verdict.passed, verdict.excused.len(), verdict.failures.len()), (1, 1, 0), "{verdict:?}");
+        assert_eq!(judged("6.1", &failed, false).failures, [EXCUSED]);
+    }
+
+    #[test]
+    fn silence_is_a_failure() {
+        let verdict = judged("5.10", &format!("test a ... ok\ntest {EXCUSED} ... "), true);
+        assert!(verdict.excused.is_empty());
+        assert_eq!(verdict.failures.len(), 3, "{verdict:?}");
+    }
+}
