@@ -25,12 +25,14 @@ pub struct Token {
     pub states: u64,
 }
 
-/// One CPU's counters. Every word has a single writer at a time: nested runs use another `depth`.
+/// One CPU's counters. Every word has a single writer at a time: what a program writes is its own, and runs of one program
+/// that nest use another `depth`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct CpuState {
-    /// Runs of finwait's programs that are on this CPU's stack now.
-    pub depth: u64,
+    /// Runs that are under way on this CPU now, by program: more than one only where the kernel lets a program
+    /// interrupt itself (before 6.1).
+    pub depth: [u64; PROGRAMS],
     /// Index of the newest token; grows, taken modulo [`TOKENS`].
     pub top: u64,
     /// Tokens, newest at `top`.
@@ -39,12 +41,12 @@ pub struct CpuState {
     pub seq: [[u64; DEPTHS]; PROGRAMS],
     /// Records that found no room in the ring, by program and depth.
     pub lost_ring: [[u64; DEPTHS]; PROGRAMS],
-    /// Transitions that shadow found without a token, by depth: prime was skipped for them.
+    /// Transitions that shadow found without a token, by shadow's depth: prime was skipped for them.
     pub untokened: [u64; DEPTHS],
     /// Those of `untokened` that are not TCP or did not pass the filter, by depth.
     pub untokened_irrelevant: [u64; DEPTHS],
-    /// Transitions by depth and [`pair_index`], counted before the ring is asked for room.
-    pub pairs: [[u64; PAIR_STATES * PAIR_STATES]; DEPTHS],
+    /// Transitions by program, depth and [`pair_index`], counted before the ring is asked for room.
+    pub pairs: [[[u64; PAIR_STATES * PAIR_STATES]; DEPTHS]; PROGRAMS],
 }
 
 /// Index of `old` → `new` in [`CpuState::pairs`].

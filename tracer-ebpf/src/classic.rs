@@ -5,6 +5,7 @@
 use core::ptr::read_volatile;
 
 use aya_ebpf::{EbpfContext, programs::TracePointContext};
+use tracer_common::PROGRAM_CLASSIC;
 use tracer_common::classic::{
     DADDR, DADDR_V6, DPORT, FAMILY, NEWSTATE, OFFSETS, OLDSTATE, PROTOCOL, SADDR, SADDR_V6, SKADDR, SPORT,
 };
@@ -65,7 +66,7 @@ pub(crate) fn classic(context: &TracePointContext) -> Option<()> {
     if filter::is_set() && !filter::passes(&event.subject()) {
         return Some(());
     }
-    let depth = cpu.enter();
+    let depth = cpu.enter(PROGRAM_CLASSIC);
     emit::classic(&depth, &event);
     depth.leave();
     Some(())

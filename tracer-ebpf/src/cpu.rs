@@ -1,8 +1,10 @@
 //! This CPU's counters.
 //!
-//! Programs run without being preempted, so runs on one CPU nest strictly: one that softirq starts inside another ends
-//! before the outer one goes on. What two nested runs may both write is therefore kept apart by depth, and every
-//! access is volatile so that the compiler keeps the order on which this rests.
+//! From 6.1 on the kernel never runs a program twice at once on one CPU: what is kept for each program has one writer.
+//! Before, a softirq may run a program inside the same program, but then nothing else can come between: such runs nest
+//! strictly, and what both write is kept apart by depth. Nothing here rests on prime and shadow not interrupting each
+//! other, as newer kernels (seen on 7.3) let a task be preempted inside them. Every access is volatile, so that the
+//! compiler keeps the order.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -28,22 +30,26 @@ impl Cpu {
         self.0
     }
 
-    /// Takes a nesting depth. No counter may be touched before: a nested run finds this depth taken or, if it came
-    /// before the write below, has given it back by then.
+    /// Takes a nesting depth of `program`. None of its counters may be touched before: a nested run finds this depth taken
+    /// or, if it came before the write below, has given it back by then.
     #[inline(always)]
-    pub(crate) fn enter(self) -> Depth {
-        // SAFETY: the map's value, alive as long as the program runs.
+    pub(crate) fn enter(self, program: u8) -> Depth {
+        let program = program as usize;
+        // SAFETY: the map's value, alive as long as the program runs; `program` is one of the three constants.
         unsafe {
-            let raw = read_volatile(&raw const (*self.0).depth);
-            write_volatile(&raw mut (*self.0).depth, raw + 1);
-            Depth { cpu: self, raw, index: if raw < DEPTHS as u64 { raw as usize } else { DEPTHS - 1 } }
+            let taken = (&raw mut (*self.0).depth).cast::<u64>().add(program);
+            let raw = read_volatile(taken);
+            write_volatile(taken, raw + 1);
+            let index = if raw < DEPTHS as u64 { raw as usize } else { DEPTHS - 1 };
+            Depth { cpu: self, program, raw, index }
         }
     }
 }
 
-/// A nesting depth that this run holds: the counters of this depth are its own until `leave`.
+/// A nesting depth that this run holds: the program's counters of this depth are its own until `leave`.
 pub(crate) struct Depth {
     cpu: Cpu,
+    program: usize,
     raw: u64,
     index: usize,
 }
@@ -55,10 +61,16 @@ impl Depth {
         self.index as u8
     }
 
+    /// The program that runs.
+    #[inline(always)]
+    pub(crate) fn program(&self) -> u8 {
+        self.program as u8
+    }
+
     #[inline(always)]
     pub(crate) fn leave(self) {
         // SAFETY: as in `enter`.
-        unsafe { write_volatile(&raw mut (*self.cpu.0).depth, self.raw) }
+        unsafe { write_volatile((&raw mut (*self.cpu.0).depth).cast::<u64>().add(self.program), self.raw) }
     }
 
     #[inline(always)]
@@ -66,20 +78,23 @@ impl Depth {
         // SAFETY: `pair_index` and `index` stay below the tables' lengths.
         unsafe {
             let pairs = (&raw mut (*self.cpu.0).pairs).cast::<u64>();
-            bump(pairs.add(self.index * PAIR_STATES * PAIR_STATES + pair_index(old, new)));
+            let table = self.program * DEPTHS + self.index;
+            bump(pairs.add(table * PAIR_STATES * PAIR_STATES + pair_index(old, new)));
         }
     }
 
     #[inline(always)]
-    pub(crate) fn next_seq(&self, program: u8) -> u64 {
-        // SAFETY: `program` is one of the three constants.
-        unsafe { bump((&raw mut (*self.cpu.0).seq[program as usize]).cast::<u64>().add(self.index)) }
+    pub(crate) fn next_seq(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { bump((&raw mut (*self.cpu.0).seq).cast::<u64>().add(self.program * DEPTHS + self.index)) }
     }
 
     #[inline(always)]
-    pub(crate) fn count_ring_loss(&self, program: u8) {
+    pub(crate) fn count_ring_loss(&self) {
         // SAFETY: as above.
-        unsafe { bump((&raw mut (*self.cpu.0).lost_ring[program as usize]).cast::<u64>().add(self.index)) };
+        unsafe {
+            bump((&raw mut (*self.cpu.0).lost_ring).cast::<u64>().add(self.program * DEPTHS + self.index))
+        };
     }
 
     #[inline(always)]

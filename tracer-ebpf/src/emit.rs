@@ -8,8 +8,8 @@ use aya_ebpf::{
     maps::{RingBuf, ring_buf::RingBufEntry},
 };
 use tracer_common::{
-    Field, KIND_STATE, PROGRAM_CLASSIC, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER,
-    STATE_RECORD_BYTES, StateRecord, present,
+    Field, KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
+    StateRecord, present,
 };
 
 use crate::{
@@ -79,21 +79,21 @@ const _: () = assert!(core::mem::offset_of!(StateRecord, remote_addr) % 8 == 0);
 ///
 /// Not a function that takes a closure: the compiler would not inline that one.
 #[inline(always)]
-fn reserve(depth: &Depth, program: u8, old: u8, new: u8) -> Option<(RingBufEntry<StateRecord>, u64)> {
+fn reserve(depth: &Depth, old: u8, new: u8) -> Option<(RingBufEntry<StateRecord>, u64)> {
     depth.count_pair(old, new);
     // Also when there is no room: the number missing then tells between which two records something was lost.
-    let seq = depth.next_seq(program);
+    let seq = depth.next_seq();
     let slot = EVENTS.reserve::<StateRecord>(0);
     if slot.is_none() {
-        depth.count_ring_loss(program);
+        depth.count_ring_loss();
     }
     Some((slot?, seq))
 }
 
 /// Emits a transition seen by prime or shadow.
 #[inline(always)]
-pub(crate) fn socket(depth: &Depth, program: u8, transition: &Transition) {
-    let Some((mut slot, seq)) = reserve(depth, program, transition.old, transition.new) else { return };
+pub(crate) fn socket(depth: &Depth, transition: &Transition) {
+    let Some((mut slot, seq)) = reserve(depth, transition.old, transition.new) else { return };
     let record = slot.as_mut_ptr();
     // After reserving, so that times follow the ring's order as closely as can be.
     // SAFETY: helpers without arguments.
@@ -146,7 +146,7 @@ pub(crate) fn socket(depth: &Depth, program: u8, transition: &Transition) {
             version: RECORD_VERSION,
             kind: KIND_STATE,
             size: STATE_RECORD_BYTES as u16,
-            program: program,
+            program: depth.program(),
             depth: depth.index(),
             cpu: bpf_get_smp_processor_id() as u16,
             seq: seq,
@@ -211,7 +211,7 @@ pub(crate) fn socket(depth: &Depth, program: u8, transition: &Transition) {
 /// Emits a transition seen by the classic program, which knows little more than ports and addresses.
 #[inline(always)]
 pub(crate) fn classic(depth: &Depth, event: &ClassicEvent) {
-    let Some((mut slot, seq)) = reserve(depth, PROGRAM_CLASSIC, event.old, event.new) else { return };
+    let Some((mut slot, seq)) = reserve(depth, event.old, event.new) else { return };
     let record = slot.as_mut_ptr();
     // SAFETY: room for one record, reserved above; a helper without arguments.
     unsafe {
@@ -219,7 +219,7 @@ pub(crate) fn classic(depth: &Depth, event: &ClassicEvent) {
             version: RECORD_VERSION,
             kind: KIND_STATE,
             size: STATE_RECORD_BYTES as u16,
-            program: PROGRAM_CLASSIC,
+            program: depth.program(),
             depth: depth.index(),
             cpu: bpf_get_smp_processor_id() as u16,
             seq: seq,

@@ -33,8 +33,8 @@ pub(crate) fn prime(context: &BtfTracePointContext) -> Option<()> {
     let (socket, old, new) = arguments(context);
     tokens::push(cpu, socket, old, new);
     if let Some(transition) = relevant(socket, old, new) {
-        let depth = cpu.enter();
-        emit::socket(&depth, PROGRAM_PRIME, &transition);
+        let depth = cpu.enter(PROGRAM_PRIME);
+        emit::socket(&depth, &transition);
         depth.leave();
     }
     Some(())
@@ -48,10 +48,10 @@ pub(crate) fn shadow(context: &BtfTracePointContext) -> Option<()> {
     if tokens::take(cpu, socket, old, new) {
         return Some(());
     }
-    let depth = cpu.enter();
+    let depth = cpu.enter(PROGRAM_SHADOW);
     depth.count_untokened();
     match relevant(socket, old, new) {
-        Some(transition) => emit::socket(&depth, PROGRAM_SHADOW, &transition),
+        Some(transition) => emit::socket(&depth, &transition),
         None => depth.count_untokened_irrelevant(),
     }
     depth.leave();

@@ -7,8 +7,9 @@
 //! Why nothing is lost silently: softirqs do not interrupt each other, so there are two levels, and of the two
 //! programs at most one is on the stack when a nested transition comes. If that is prime, shadow runs for the nested
 //! transition, finds no token and emits it. If it is shadow, prime runs and emits it. On kernels without the guard both
-//! always run. What would escape both is still counted by the kernel as prime's `recursion_misses`, and user
-//! space compares these with what shadow rescued.
+//! always run. Newer kernels (seen on 7.3) let a task be preempted inside a program: then one task may hold prime and another
+//! shadow when a third transition comes, which escapes both. That is still counted by the kernel as prime's
+//! `recursion_misses`, and user space compares these with what shadow rescued.
 //!
 //! Why nothing is emitted twice: prime puts its token down before it does anything that takes time, and only the
 //! shadow of the same transition takes it away: nobody else can report the same states of the same socket in between,

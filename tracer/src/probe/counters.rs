@@ -111,7 +111,7 @@ impl KernelCounters {
         };
         let (mut untokened, mut irrelevant) = (0, 0);
         for (cpu, state) in cpus.enumerate() {
-            for pairs in &state.pairs {
+            for pairs in state.pairs.iter().flatten() {
                 counters.pairs.iter_mut().zip(pairs).for_each(|(sum, pair)| *sum += pair);
             }
             for (program, depth) in
@@ -200,23 +200,23 @@ mod tests {
 
     fn empty() -> CpuState {
         CpuState {
-            depth: 0,
+            depth: [0; PROGRAMS],
             top: 0,
             tokens: [tracer_common::Token::default(); tracer_common::TOKENS],
             seq: [[0; DEPTHS]; PROGRAMS],
             lost_ring: [[0; DEPTHS]; PROGRAMS],
             untokened: [0; DEPTHS],
             untokened_irrelevant: [0; DEPTHS],
-            pairs: [[0; PAIR_STATES * PAIR_STATES]; DEPTHS],
+            pairs: [[[0; PAIR_STATES * PAIR_STATES]; DEPTHS]; PROGRAMS],
         }
     }
 
     #[test]
     fn cpus_and_depths_are_summed() {
         let (mut one, mut two) = (empty(), empty());
-        one.pairs[0][pair_index(7, 2)] = 3;
-        two.pairs[1][pair_index(7, 2)] = 4;
-        two.pairs[0][pair_index(1, 4)] = 1;
+        one.pairs[0][0][pair_index(7, 2)] = 3;
+        two.pairs[1][1][pair_index(7, 2)] = 4;
+        two.pairs[0][0][pair_index(1, 4)] = 1;
         one.seq[0][0] = 3;
         two.seq[0][0] = 1;
         two.seq[1][1] = 4;

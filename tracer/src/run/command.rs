@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use finwait_core::TrackerConfig;
 use jiff::tz::TimeZone;
 
-use super::signals::{SuperviseError, supervise};
+use super::signals::{Signals, SuperviseError};
 use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
 use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
@@ -95,7 +95,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
 
 /// Everything is opened on this thread, before the loop's: so that one takes over with the privileges that are left.
 fn show(view: View) -> Result<(), CommandError> {
-    let stop = Stop::new().map_err(SuperviseError::from)?;
+    let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
     let mut sink = sink(&view)?;
     let mut source = open(&view.origin, &stop)?;
     let plan = Plan {
@@ -105,7 +105,7 @@ fn show(view: View) -> Result<(), CommandError> {
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
     };
-    let verdict = supervise(&stop, move |stop| {
+    let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
     })??;
     tell(&verdict.for_people(Some(view.subject)));
@@ -113,7 +113,7 @@ fn show(view: View) -> Result<(), CommandError> {
 }
 
 fn record(recording: &Recording) -> Result<(), CommandError> {
-    let stop = Stop::new().map_err(SuperviseError::from)?;
+    let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
     let mut tap = match &recording.path {
         Some(path) => RecordingSink::create(path)?,
         None => RecordingSink::new(stdout()?, "stdout".to_owned()),
@@ -126,7 +126,7 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
     };
-    let verdict = supervise(&stop, move |stop| {
+    let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)
     })??;
     tell(&verdict.for_people(None));

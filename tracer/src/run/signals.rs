@@ -2,8 +2,8 @@
 
 use std::io;
 
-use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinError;
 
 use super::Stop;
@@ -26,26 +26,46 @@ pub enum SuperviseError {
     Loop(#[from] JoinError),
 }
 
-/// Runs `work` on a thread of its own and asks it to stop at the first signal. A second one does not wait.
-pub(super) fn supervise<T: Send + 'static>(
-    stop: &Stop,
-    work: impl FnOnce(&Stop) -> T + Send + 'static,
-) -> Result<T, SuperviseError> {
-    Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let for_work = stop.clone();
-        let mut worker = tokio::task::spawn_blocking(move || work(&for_work));
-        loop {
-            tokio::select! {
-                done = &mut worker => return Ok(done?),
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+/// The signals that ask for an end. From [`Signals::listen`] on they do not kill the process any more.
+pub(super) struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// To be called before the kernel is observed: a signal that comes while the programs are being attached then ends
+    /// the run in order, too. Starts no thread.
+    pub(super) fn listen() -> Result<Self, SuperviseError> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let (interrupt, terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Runs `work` on a thread of its own and asks it to stop at the first signal. A second one does not wait.
+    pub(super) fn supervise<T: Send + 'static>(
+        self,
+        stop: &Stop,
+        work: impl FnOnce(&Stop) -> T + Send + 'static,
+    ) -> Result<T, SuperviseError> {
+        let Self { runtime, mut interrupt, mut terminate } = self;
+        runtime.block_on(async {
+            let for_work = stop.clone();
+            let mut worker = tokio::task::spawn_blocking(move || work(&for_work));
+            loop {
+                tokio::select! {
+                    done = &mut worker => return Ok(done?),
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if stop.is_requested() {
+                    std::process::exit(INTERRUPTED);
+                }
+                stop.request();
             }
-            if stop.is_requested() {
-                std::process::exit(INTERRUPTED);
-            }
-            stop.request();
-        }
-    })
+        })
+    }
 }

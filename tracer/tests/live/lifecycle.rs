@@ -40,6 +40,19 @@ fn sigterm_ends_it_after_what_was_already_made() {
     assert_clean(&end_by(Signal::TERM));
 }
 
+/// The programs are attached before the loop runs: a signal may come in between.
+#[test]
+fn a_signal_right_after_attaching_ends_it_in_order() {
+    let namespace = Namespace::new().expect("namespace");
+    let netns = namespace.inode().to_string();
+    for _ in 0..10 {
+        let finwait = Finwait::attached(&["closes", "--netns", &netns]);
+        finwait.signal(Signal::TERM);
+        let ended = finwait.end();
+        assert_eq!(ended.status.code(), Some(0), "{:?}: {}", ended.status, ended.stderr);
+    }
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_it() {
     let namespace = Namespace::new().expect("namespace");
