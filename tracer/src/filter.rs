@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use finwait_core::observation::Family;
-use finwait_core::record::{CloseRecord, Endpoint, Owner, TransitionRecord};
+use finwait_core::record::{CloseRecord, Endpoint, Owner, TimeWaitRecord, TransitionRecord};
 use finwait_core::{CgroupId, NetNs, Pid, Port, Record};
 use ipnet::IpNet;
 
@@ -64,7 +64,15 @@ impl Filter {
         match record {
             Record::Transition(record) => self.matches_transition(record),
             Record::Close(record) => self.matches_close(record),
+            Record::TimeWait(record) => self.matches_time_wait(record),
         }
+    }
+
+    fn matches_time_wait(&self, record: &TimeWaitRecord) -> bool {
+        self.ends(record.local, record.remote, record.family)
+            && within(&self.netns, record.netns)
+            && within(&self.cgroups, record.cgroup)
+            && self.owners([None, None])
     }
 
     fn matches_transition(&self, record: &TransitionRecord) -> bool {

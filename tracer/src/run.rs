@@ -178,12 +178,7 @@ impl<'a> Run<'a> {
 
     /// Whether event time has run out; takes note of it.
     fn is_too_late(&mut self, observation: &Observation) -> bool {
-        let at = match observation {
-            Observation::Host(host) => host.since,
-            Observation::StateChange(change) => change.at,
-            Observation::Watermark(watermark) => watermark.at,
-            Observation::Clock(_) | Observation::Counters(_) => return false,
-        };
+        let Some(at) = observation.at() else { return false };
         let first = *self.first.get_or_insert(at);
         let limit = self.plan.limits.duration.filter(|_| self.plan.event_time);
         let elapsed = Duration::from_nanos(at.since(first).unwrap_or(0));

@@ -102,6 +102,14 @@ impl Tracker {
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
             Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
+            Observation::Reset(_)
+            | Observation::Retransmit(_)
+            | Observation::Accept(_)
+            | Observation::TimeWait(_)
+            | Observation::DumpBegin(_)
+            | Observation::Socket(_)
+            | Observation::DumpEnd(_)
+            | Observation::Cgroup(_) => {}
         }
     }
 

@@ -96,6 +96,7 @@ impl KernelCounters {
             recursion_missed: self.recursion_missed,
             rescued: self.rescued_candidates,
             decode_errors,
+            hooks_lost: 0,
         }
     }
 

@@ -157,6 +157,7 @@ fn task(raw: &StateRecord) -> Task {
         start_boot_ns: has(present::TASK_START).then_some(raw.task_start_boot_ns),
         kthread: has(present::TASK_FLAGS).then_some(raw.task_flags & TASK_FLAG_KTHREAD != 0),
         exiting: has(present::TASK_FLAGS).then_some(raw.task_flags & TASK_FLAG_EXITING != 0),
+        exit_signal: None,
     }
 }
 

@@ -86,6 +86,7 @@ impl Sink for Kept {
         match record {
             Record::Transition(record) => self.states.push((record.change.old, record.change.new)),
             Record::Close(_) => self.closes += 1,
+            Record::TimeWait(_) => {}
         }
         Ok(())
     }

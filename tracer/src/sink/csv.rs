@@ -140,6 +140,7 @@ impl Sink for CsvSink {
         let value = match record {
             Record::Transition(record) => serde_json::to_value(StateJson::new(record, &self.context)),
             Record::Close(record) => serde_json::to_value(CloseJson::new(record, &self.context)),
+            Record::TimeWait(_) => return Ok(()),
         };
         self.row(&value.map_err(|error| SinkError::stdout(error.into()))?)
     }

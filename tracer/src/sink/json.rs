@@ -54,6 +54,7 @@ impl Sink for JsonSink {
                 let json = CloseJson::new(record, &self.context);
                 self.line(&json)
             }
+            Record::TimeWait(_) => Ok(()),
         }
     }
 

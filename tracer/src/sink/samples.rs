@@ -2,8 +2,8 @@
 
 use finwait_core::observation::{Comm, Family, Host, Program, Stream, Task, TcpFields, Tier};
 use finwait_core::record::{
-    CloseKind, CloseRecord, Dwell, Endpoint, FirstCloser, Owner, Role, SeenFrom, Step, Successor,
-    TransitionRecord, Waves,
+    CloseKind, CloseRecord, Dwell, Endpoint, FinOutcome, FinRetransmits, FirstCloser, LocalCause, Owner,
+    Role, SeenFrom, Step, Successor, TransitionRecord, WaveTime, WaveTimes, Waves,
 };
 use finwait_core::{
     Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Pid, Port,
@@ -44,6 +44,7 @@ pub(crate) fn host(tier: Tier) -> Host {
         since: MonoNs(START - 100 * MS),
         rps: Some(false),
         filtered: false,
+        hooks: finwait_core::observation::Hooks::default(),
     }
 }
 
@@ -57,6 +58,10 @@ pub(crate) fn context() -> Context {
 
 pub(crate) fn dwell(state: TcpState, duration_ns: u64) -> Dwell {
     Dwell { state, duration_ns: known(duration_ns), unsent_bytes: None, slow: false }
+}
+
+fn wave(after_ms: u64) -> Claim<WaveTime> {
+    known(WaveTime::at(MonoNs(START + after_ms * MS)))
 }
 
 pub(crate) fn step(after_ms: u64, old: TcpState, new: TcpState) -> Step {
@@ -73,6 +78,7 @@ pub(crate) fn close() -> CloseRecord {
         remote: endpoint("10.0.0.7", 8080),
         netns: Some(NetNs(4_026_531_840)),
         cgroup: Some(CgroupId(77)),
+        workload: None,
         uid: Some(1000),
         mark: Some(0),
         is_mptcp: Some(false),
@@ -81,13 +87,22 @@ pub(crate) fn close() -> CloseRecord {
         seen_from: SeenFrom::Handshake,
         role: known(Role::Opened),
         opener: known(owner("curl", 9120, 9120)),
+        acceptor: Claim::Unknown(Reason::DidNotHappen),
         closer: known(owner("curl", 9120, 9120)),
+        holder: None,
+        cause: known(LocalCause::Close),
+        exit_signal: None,
         first_closer: known(FirstCloser::Local),
         kind: known(CloseKind::Active),
         reset: None,
         timeout: None,
         error: known(0),
         waves: known(Waves::Four),
+        wave_times: WaveTimes { waves: [48, 48, 3_148, 3_148].map(wave), slow: Some(3) },
+        half_closed_ns: known(3_100 * MS),
+        half_closed_bytes: known(0),
+        fin_retransmits: known(FinRetransmits::default()),
+        fin_outcome: known(FinOutcome::Acknowledged),
         successor: known(Successor::TimeWait),
         life_ns: known(3_148 * MS),
         handshake_ns: known(310_000),
@@ -178,6 +193,7 @@ pub(crate) fn change(old: TcpState, new: TcpState) -> StateChange {
             start_boot_ns: Some(77),
             kthread: Some(false),
             exiting: Some(false),
+            exit_signal: None,
         }),
         flags: Some(finwait_core::observation::SockFlags { dead: false, done: false, linger: false }),
         shutdown: Some(finwait_core::observation::Shutdown { receive: false, send: true }),

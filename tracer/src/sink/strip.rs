@@ -123,6 +123,10 @@ fn reset(reset: Option<&Reset>) -> String {
         (Some(ResetCause::Disconnect), _) => "disconnected".to_owned(),
         (Some(ResetCause::ListenerClosed), _) => "listener closed".to_owned(),
         (Some(ResetCause::Linger2), _) => "TCP_LINGER2".to_owned(),
+        (Some(ResetCause::DataAfterClose), _) => "data after close".to_owned(),
+        (Some(ResetCause::Keepalive), _) => "keepalive unanswered".to_owned(),
+        (Some(ResetCause::Administrator), _) => "by an administrator".to_owned(),
+        (Some(ResetCause::Kernel), _) => "by the kernel".to_owned(),
         (None, Some(ResetDirection::Received)) => "by the peer".to_owned(),
         (None, _) => "reset".to_owned(),
     }
@@ -177,6 +181,11 @@ pub(super) fn why(reason: Reason) -> &'static str {
         Reason::NoTask => "no process did it",
         Reason::TimeBackwards => "event times run backwards",
         Reason::DidNotHappen => "did not happen",
+        Reason::HookLoss => "events of a hook lost",
+        Reason::SymbolsHidden => "kernel symbols are hidden",
+        Reason::StillOpen => "not over yet",
+        Reason::BetweenDumps => "between two looks",
+        Reason::CloseOrShutdown => "close or shutdown",
     }
 }
 
@@ -206,6 +215,8 @@ mod tests {
             direction: known(direction),
             cause: cause.map_or(Claim::Unknown(Reason::NoKnownWay), known),
             unread_bytes: unread.map_or(Claim::Unknown(Reason::FieldAbsent), known),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
         })
     }
 

@@ -140,6 +140,7 @@ impl Sink for TableSink {
         let line = match record {
             Record::Transition(record) => self.transition(record),
             Record::Close(record) => self.close(record),
+            Record::TimeWait(_) => return Ok(()),
         };
         self.write(&line)
     }

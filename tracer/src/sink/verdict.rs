@@ -204,6 +204,7 @@ impl Tally {
         match record {
             Record::Transition(_) => self.transitions += 1,
             Record::Close(close) => self.add_close(close),
+            Record::TimeWait(_) => {}
         }
     }
 }

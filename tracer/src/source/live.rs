@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use finwait_core::observation::{Host, SCHEMA, Watermark};
+use finwait_core::observation::{Hooks, Host, SCHEMA, Watermark};
 use finwait_core::{MonoNs, Observation};
 
 use super::{Polled, Source, SourceError};
@@ -183,5 +183,6 @@ fn host(probe: &Probe) -> Result<Host, SourceError> {
         since: probe.since(),
         rps: rps(),
         filtered: probe.is_filtered(),
+        hooks: Hooks::default(),
     })
 }

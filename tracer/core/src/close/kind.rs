@@ -67,6 +67,8 @@ impl Ending {
             direction: Claim::Known { value: ResetDirection::Sent, evidence },
             cause: Claim::Known { value: cause, evidence },
             unread_bytes: unread(end),
+            state: end.old,
+            reason: Claim::Unknown(Reason::NotVisible),
         };
         Self { reset: Some(reset), ..Self::of_kind(CloseKind::Reset, evidence) }
     }
@@ -182,6 +184,8 @@ fn reset_received(end: &StateChange, proof: EvidenceSet) -> Ending {
         direction,
         cause: Claim::Unknown(direction.reason().unwrap_or(Reason::NotVisible)),
         unread_bytes: unread(end),
+        state: end.old,
+        reason: Claim::Unknown(Reason::NotVisible),
     };
     Ending { reset: Some(reset), ..Ending::of_kind(CloseKind::Reset, proof) }
 }
@@ -226,6 +230,8 @@ fn dropped(connection: &Connection, end: &StateChange, role: Option<Role>) -> Op
             direction: Claim::Known { value: ResetDirection::Sent, evidence: proof },
             cause: Claim::Known { value: ResetCause::ListenerClosed, evidence: proof },
             unread_bytes: unread(end),
+            state: end.old,
+            reason: Claim::Unknown(Reason::NotVisible),
         };
         Ending { reset: Some(reset), ..Ending::of_kind(CloseKind::Dropped, proof) }
     })

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use finwait_core::observation::{
-    Comm, Counters, Family, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Task, TcpFields,
-    Tier, Watermark,
+    Comm, Counters, Family, Hooks, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Task,
+    TcpFields, Tier, Watermark,
 };
 use finwait_core::record::{CloseRecord, TransitionRecord};
 use finwait_core::{
@@ -36,6 +36,7 @@ pub fn task(tgid: u32, comm: &str) -> Task {
         start_boot_ns: Some(5),
         kthread: Some(false),
         exiting: Some(false),
+        exit_signal: None,
     }
 }
 
@@ -161,6 +162,7 @@ impl Script {
             since: MonoNs(1),
             rps: Some(false),
             filtered: false,
+            hooks: Hooks::default(),
         };
         Self { observations: vec![Observation::Host(host)], seq: 0 }
     }
@@ -198,6 +200,7 @@ impl Script {
             recursion_missed: Some(0),
             rescued: Some(0),
             decode_errors: 0,
+            hooks_lost: 0,
         };
         self.observations.push(Observation::Counters(counters));
         self.observations.push(Observation::Watermark(Watermark { at: MonoNs(at) }));
@@ -217,7 +220,7 @@ impl Script {
             .into_iter()
             .filter_map(|record| match record {
                 Record::Transition(record) => Some(*record),
-                Record::Close(_) => None,
+                Record::Close(_) | Record::TimeWait(_) => None,
             })
             .collect()
     }
@@ -235,7 +238,7 @@ pub fn closes(records: Vec<Record>) -> Vec<CloseRecord> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Close(record) => Some(*record),
-            Record::Transition(_) => None,
+            Record::Transition(_) | Record::TimeWait(_) => None,
         })
         .collect()
 }

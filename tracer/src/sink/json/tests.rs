@@ -46,6 +46,8 @@ fn reset() -> CloseRecord {
             direction: known(ResetDirection::Sent),
             cause: known(ResetCause::UnreadData),
             unread_bytes: known(4096),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
         }),
         timeout: Some(known(TimeoutCause::Keepalive)),
         error: known(104),
@@ -188,6 +190,8 @@ fn every_key_and_word_that_is_written_is_documented() {
         direction: Claim::Unknown(Reason::ResetOrLateData),
         cause: Claim::Unknown(Reason::NotVisible),
         unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+        state: TcpState::Established,
+        reason: Claim::Unknown(Reason::NotVisible),
     });
     let mut state = transition(TcpState::Established, TcpState::FinWait1);
     state.change.linger_ns = Some(1);

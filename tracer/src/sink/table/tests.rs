@@ -187,6 +187,8 @@ fn who_ended_it_is_told_for_resets_and_refusals_too() {
             direction,
             cause: Claim::Unknown(Reason::NoKnownWay),
             unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
         }),
         ..close()
     };

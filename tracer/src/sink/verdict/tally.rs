@@ -79,6 +79,9 @@ impl Resets {
             ResetCause::Disconnect => " (disconnected)",
             ResetCause::ListenerClosed => " (listener closed)",
             ResetCause::Linger2 => " (TCP_LINGER2)",
+            ResetCause::DataAfterClose => " (data after close)",
+            ResetCause::Keepalive => " (keepalive)",
+            ResetCause::Administrator | ResetCause::Kernel => "",
         });
         let name = format!("{}/{}{cause}", safe(&comm), owner.tgid);
         if self.senders.len() < SENDERS || self.senders.contains_key(&name) {

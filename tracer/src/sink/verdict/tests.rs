@@ -8,7 +8,13 @@ fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {
     CloseRecord {
         kind: known(CloseKind::Reset),
         first_closer: Claim::Unknown(Reason::DidNotHappen),
-        reset: Some(Reset { direction, cause: known(ResetCause::UnreadData), unread_bytes: known(4096) }),
+        reset: Some(Reset {
+            direction,
+            cause: known(ResetCause::UnreadData),
+            unread_bytes: known(4096),
+            state: finwait_core::TcpState::Established,
+            reason: finwait_core::Claim::Unknown(finwait_core::Reason::NotVisible),
+        }),
         closer: known(owner(sender, 402, 402)),
         dwells: Vec::new(),
         ..close()
