@@ -5,6 +5,7 @@
 
 mod audit;
 mod connection;
+mod hooked;
 mod table;
 
 use std::collections::VecDeque;
@@ -12,13 +13,17 @@ use std::collections::VecDeque;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
+pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
+pub(crate) use self::hooked::SentReset;
 use self::table::{Queue, Slot, Table};
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::close;
+use crate::close::{self, View};
 use crate::id::{BootId, SocketKey};
-use crate::observation::{Host, Observation, StateChange};
+use crate::observation::{
+    AcceptEvent, Hooks, Host, Observation, Program, ResetEvent, RetransmitEvent, SocketKind, StateChange,
+    Subject,
+};
 use crate::record::{Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -65,6 +70,7 @@ pub struct Tracker {
     config: TrackerConfig,
     boot: BootId,
     filtered: bool,
+    hooks: Hooks,
     table: Table,
     audit: Audit,
     records: VecDeque<Record>,
@@ -83,6 +89,7 @@ impl Tracker {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
             filtered: false,
+            hooks: Hooks::default(),
             table: Table::new(),
             audit: Audit::default(),
             records: VecDeque::new(),
@@ -102,10 +109,10 @@ impl Tracker {
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
             Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
-            Observation::Reset(_)
-            | Observation::Retransmit(_)
-            | Observation::Accept(_)
-            | Observation::TimeWait(_)
+            Observation::Reset(event) => self.reset(event),
+            Observation::Retransmit(event) => self.retransmit(event),
+            Observation::Accept(event) => self.accept(event),
+            Observation::TimeWait(_)
             | Observation::DumpBegin(_)
             | Observation::Socket(_)
             | Observation::DumpEnd(_)
@@ -165,6 +172,7 @@ impl Tracker {
     fn begin(&mut self, host: &Host) {
         self.boot = host.boot_id;
         self.filtered = host.filtered;
+        self.hooks = host.hooks;
         self.audit.begin(host.since);
     }
 
@@ -175,7 +183,9 @@ impl Tracker {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             let due = self.table.get(slot).is_none_or(|connection| {
                 let closed_at = connection.last_seen_at();
-                closed_at.plus(self.config.settle_ns) <= at && self.audit.covers(closed_at)
+                // A reset comes after the close that it belongs to.
+                let settled = closed_at.plus(self.config.settle_ns);
+                settled <= at && self.audit.covers(settled)
             });
             if !due {
                 return;
@@ -185,7 +195,7 @@ impl Tracker {
     }
 
     fn state_change(&mut self, change: &StateChange) {
-        self.audit.number(change);
+        self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
         let Some(key) = key_of(change) else {
             self.received += 1; // a socket without any name: nothing to follow
@@ -209,6 +219,41 @@ impl Tracker {
             None => self.begin_connection(key, found, change),
         };
         self.step(slot, change);
+    }
+
+    fn reset(&mut self, event: &ResetEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if event.stream.program == Program::SendReset
+            && let Some(connection) = self.subject(&event.subject)
+        {
+            let events = connection.trace.len();
+            connection.hooked_mut().reset_sent(event, events);
+        }
+    }
+
+    fn retransmit(&mut self, event: &RetransmitEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if let Some(connection) = self.subject(&event.subject) {
+            connection.hooked_mut().sent_again(event);
+        }
+    }
+
+    fn accept(&mut self, event: &AcceptEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if let Some(connection) = self.subject(&event.subject) {
+            connection.hooked_mut().accepted(event);
+        }
+    }
+
+    /// The connection that a hook was called for.
+    fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
+        if subject.kind != SocketKind::Full {
+            return None;
+        }
+        let by_cookie = subject.cookie.and_then(|cookie| self.table.find(SocketKey::Cookie(cookie)));
+        let by_address = || self.table.find(SocketKey::Address(subject.sock_addr?));
+        let slot = by_cookie.or_else(by_address)?;
+        self.table.get_mut(slot)
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -326,8 +371,8 @@ impl Tracker {
             return;
         }
         self.fates.closed += 1;
-        let seen_until = self.newest;
-        let record = close::record(&connection, &self.audit, seen_until);
+        let view = View { audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
+        let record = close::record(&connection, &view);
         self.records.push_back(Record::Close(Box::new(record)));
     }
 }

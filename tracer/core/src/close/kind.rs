@@ -62,15 +62,22 @@ impl Ending {
         self
     }
 
-    fn reset_sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
-        let reset = Reset {
+    pub(crate) fn reset_sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+        let reset = Some(Reset::sent(end, cause, evidence));
+        Self { reset, ..Self::of_kind(CloseKind::Reset, evidence) }
+    }
+}
+
+impl Reset {
+    /// One that this end sent; the hook on resets may name the kernel's reason later.
+    pub(crate) fn sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+        Self {
             direction: Claim::Known { value: ResetDirection::Sent, evidence },
             cause: Claim::Known { value: cause, evidence },
             unread_bytes: unread(end),
             state: end.old,
             reason: Claim::Unknown(Reason::NotVisible),
-        };
-        Self { reset: Some(reset), ..Self::of_kind(CloseKind::Reset, evidence) }
+        }
     }
 }
 
@@ -226,13 +233,7 @@ fn dropped(connection: &Connection, end: &StateChange, role: Option<Role>) -> Op
             Evidence::ErrNone,
             Evidence::ListenerChild,
         ]);
-        let reset = Reset {
-            direction: Claim::Known { value: ResetDirection::Sent, evidence: proof },
-            cause: Claim::Known { value: ResetCause::ListenerClosed, evidence: proof },
-            unread_bytes: unread(end),
-            state: end.old,
-            reason: Claim::Unknown(Reason::NotVisible),
-        };
+        let reset = Reset::sent(end, ResetCause::ListenerClosed, proof);
         Ending { reset: Some(reset), ..Ending::of_kind(CloseKind::Dropped, proof) }
     })
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::observation::{Counters, StateChange, Stream};
+use crate::observation::{Counters, Stream};
 use crate::time::MonoNs;
 
 /// Intervals kept apart; older ones are merged, which can only make more claims unknown.
@@ -38,17 +38,21 @@ impl Audit {
     }
 
     /// Numbers missing before `change` in its stream become a loss.
-    pub(crate) fn number(&mut self, change: &StateChange) {
-        let (last_seq, last_at) = self.streams.get(&change.stream).copied().unwrap_or((0, self.since));
-        if change.seq <= last_seq {
+    pub(crate) fn number(&mut self, stream: Stream, seq: u64, at: MonoNs) {
+        let (last_seq, last_at) = self.streams.get(&stream).copied().unwrap_or((0, self.since));
+        if seq <= last_seq {
             return;
         }
-        let missing = change.seq - last_seq - 1;
+        let missing = seq - last_seq - 1;
         if missing > 0 {
             self.gaps = self.gaps.saturating_add(missing);
-            self.add(last_at, change.at);
+            self.add(last_at, at);
         }
-        self.streams.insert(change.stream, (change.seq, change.at));
+        self.streams.insert(stream, (seq, at));
+    }
+
+    pub(crate) fn hook_lost_between(&self, _from: MonoNs, _to: MonoNs) -> bool {
+        self.gaps > 0
     }
 
     /// Losses that the counters know of and no number has shown yet lie somewhere since they were last read.
@@ -111,6 +115,7 @@ impl Audit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::StateChange;
     use crate::testing::change;
 
     fn numbered(seq: u64, at: u64) -> StateChange {
@@ -123,8 +128,9 @@ mod tests {
     fn a_missing_number_is_a_loss_between_its_neighbours() {
         let mut audit = Audit::default();
         audit.begin(MonoNs(100));
-        audit.number(&numbered(1, 1000));
-        audit.number(&numbered(4, 2000));
+        audit.number(numbered(1, 1000).stream, 1, MonoNs(1000));
+        let c = numbered(4, 2000);
+        audit.number(c.stream, c.seq, c.at);
         assert_eq!(audit.gaps(), 2);
         assert!(audit.lost_between(MonoNs(1500), MonoNs(1600)));
         assert!(!audit.lost_between(MonoNs(100), MonoNs(999)));
@@ -135,7 +141,8 @@ mod tests {
     fn a_first_number_above_one_is_a_loss_since_the_beginning() {
         let mut audit = Audit::default();
         audit.begin(MonoNs(100));
-        audit.number(&numbered(3, 1000));
+        let c = numbered(3, 1000);
+        audit.number(c.stream, c.seq, c.at);
         assert_eq!(audit.gaps(), 2);
         assert!(audit.lost_between(MonoNs(100), MonoNs(101)));
     }
@@ -182,7 +189,8 @@ mod tests {
     fn many_losses_stay_bounded_and_none_is_forgotten() {
         let mut audit = Audit::default();
         for i in 0..5000u64 {
-            audit.number(&numbered(2 * i + 2, i * 1000));
+            let c = numbered(2 * i + 2, i * 1000);
+            audit.number(c.stream, c.seq, c.at);
         }
         for i in 1..4000u64 {
             audit.add(MonoNs(10_000_000 + i * 10), MonoNs(10_000_001 + i * 10));

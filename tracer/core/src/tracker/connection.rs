@@ -2,9 +2,10 @@
 
 use tracer_common::TcpState;
 
+use super::hooked::Hooked;
 use crate::endpoint::Tuple;
 use crate::id::{BootId, CgroupId, ConnId, NetNs, SocketKey};
-use crate::observation::{Family, Program, StateChange, Stream};
+use crate::observation::{Family, Program, Shutdown, StateChange, Stream};
 use crate::record::{Owner, Step, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -27,6 +28,24 @@ pub(crate) enum Space {
 pub(crate) struct Trace {
     pub(crate) step: Step,
     pub(crate) space: Space,
+    /// A task held the socket: a segment that came earlier may only have been taken in now
+    pub(crate) owned: Option<bool>,
+}
+
+/// The event that began this end's share of the close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalBegin {
+    /// Its place among the connection's events
+    pub(crate) index: usize,
+    pub(crate) shutdown: Option<Shutdown>,
+    /// close() would wait with the socket still alive (SO_LINGER with a time)
+    pub(crate) lingers: bool,
+    pub(crate) lock_owned: Option<bool>,
+    pub(crate) kthread: Option<bool>,
+    pub(crate) exiting: Option<bool>,
+    pub(crate) exit_signal: Option<u8>,
+    /// At the next event: what close() does before it lets go of the socket
+    pub(crate) dead_next: Option<bool>,
 }
 
 /// What entering a closing state showed, kept for the claims made at the end.
@@ -42,6 +61,11 @@ pub(crate) struct Closing {
     pub(crate) idle_send_ns: Option<u64>,
     /// At the first FIN
     pub(crate) idle_receive_ns: Option<u64>,
+    /// bytes_received when our FIN was queued first
+    pub(crate) received_before_bytes: Option<u64>,
+    /// bytes_acked when the peer's FIN came first
+    pub(crate) acked_before_bytes: Option<u64>,
+    pub(crate) began: Option<LocalBegin>,
 }
 
 /// See the module.
@@ -68,6 +92,7 @@ pub(crate) struct Connection {
     pub(crate) previous_err: Option<i32>,
     pub(crate) end: Option<Box<StateChange>>,
     pub(crate) held: Option<Box<TransitionRecord>>,
+    pub(crate) hooked: Option<Box<Hooked>>,
     space: Option<(u32, u32)>,
 }
 
@@ -95,6 +120,7 @@ impl Connection {
             previous_err: None,
             end: None,
             held: None,
+            hooked: None,
             space: None,
         }
     }
@@ -140,12 +166,13 @@ impl Connection {
         self.note_closing(change);
         let space = self.space_of(change);
         let step = Step { at: change.at, old: change.old, new: change.new };
+        let trace = Trace { step, space, owned: change.lock_owned };
         if self.trace.len() < STEPS {
-            self.trace.push(Trace { step, space });
+            self.trace.push(trace);
         } else {
             self.steps_dropped = self.steps_dropped.saturating_add(1);
             if let Some(last) = self.trace.last_mut() {
-                *last = Trace { step, space };
+                *last = trace;
             }
         }
         self.state = change.new;
@@ -181,7 +208,10 @@ impl Connection {
         if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) && change.old != change.new {
             self.closing.idle_send_ns = tcp.since_send_ns;
             self.closing.idle_receive_ns = tcp.since_receive_ns;
+            self.closing.received_before_bytes = tcp.bytes_received;
+            self.closing.acked_before_bytes = tcp.bytes_acked;
         }
+        self.note_begin(change);
         match (change.old, change.new) {
             (TcpState::FinWait1, TcpState::FinWait2) => self.closing.fin_wait2_clock_ns = tcp.clock_cache_ns,
             (TcpState::CloseWait, TcpState::LastAck) => {
@@ -189,6 +219,34 @@ impl Connection {
             }
             _ => {}
         }
+    }
+
+    fn note_begin(&mut self, change: &StateChange) {
+        let events = self.trace.len();
+        match &mut self.closing.began {
+            Some(began) if began.index + 1 == events => {
+                began.dead_next = change.flags.map(|flags| flags.dead);
+            }
+            Some(_) => {}
+            None if begins_local_close(change) && self.trace.len() < STEPS => {
+                self.closing.began = Some(LocalBegin {
+                    index: events,
+                    shutdown: change.shutdown,
+                    lingers: change.flags.is_none_or(|f| f.linger) && change.linger_ns != Some(0),
+                    lock_owned: change.lock_owned,
+                    kthread: change.task.and_then(|task| task.kthread),
+                    exiting: change.task.and_then(|task| task.exiting),
+                    exit_signal: change.task.and_then(|task| task.exit_signal),
+                    dead_next: None,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Where the hooks' tales go.
+    pub(crate) fn hooked_mut(&mut self) -> &mut Hooked {
+        self.hooked.get_or_insert_default()
     }
 
     /// The numbers of `change` and of the last event prove that both are of one connection.

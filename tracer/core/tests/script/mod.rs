@@ -167,6 +167,14 @@ impl Script {
         Self { observations: vec![Observation::Host(host)], seq: 0 }
     }
 
+    /// `hooks` are in force.
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        if let Some(Observation::Host(host)) = self.observations.first_mut() {
+            host.hooks = hooks;
+        }
+        self
+    }
+
     /// The kernel drops what does not match a filter.
     pub fn filtered(mut self, filtered: bool) -> Self {
         if let Some(Observation::Host(host)) = self.observations.first_mut() {
