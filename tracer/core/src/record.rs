@@ -133,6 +133,8 @@ named! {
         ConnectTimedOut = "connect_timed_out",
         /// The application gave up before an answer
         ConnectCancelled = "connect_cancelled",
+        /// connect() found no free local port
+        NoFreePort = "no_free_port",
         /// connect() failed another way: see `error`
         ConnectFailed = "connect_failed",
         /// A child that was never accepted, dropped with its listener

@@ -27,6 +27,7 @@ pub(super) fn kind(record: &CloseRecord, waves: bool) -> Piece {
         CloseKind::Refused => ("refused", Tone::Bad),
         CloseKind::ConnectTimedOut => ("no answer", Tone::Bad),
         CloseKind::ConnectCancelled => ("cancelled", Tone::Bad),
+        CloseKind::NoFreePort => ("no port", Tone::Bad),
         CloseKind::ConnectFailed => ("failed", Tone::Bad),
         CloseKind::Dropped => ("dropped", Tone::Bad),
     };
@@ -100,6 +101,7 @@ fn remark(record: &CloseRecord, kind: CloseKind, ended_in: Option<TcpState>) -> 
         CloseKind::Refused => bad(connecting(record, "")),
         CloseKind::ConnectTimedOut => bad(connecting(record, &retransmissions(record))),
         CloseKind::ConnectCancelled => bad(connecting(record, "")),
+        CloseKind::NoFreePort => bad("no local port was free".to_owned()),
         CloseKind::ConnectFailed => bad(connecting(record, &error(record))),
         CloseKind::Dropped => bad(in_state("never accepted", ended_in)),
     }

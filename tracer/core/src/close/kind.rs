@@ -31,7 +31,7 @@ impl Ending {
         let stale = end.err.is_some_and(|err| err != 0) && end.err == connection.previous_err;
         orderly(end)
             .or_else(|| local_abort(end))
-            .or_else(|| handshake_failure(end))
+            .or_else(|| handshake_failure(connection, end))
             .or_else(|| (!stale).then(|| by_error(end)).flatten())
             .or_else(|| dropped(connection, end, role))
             .unwrap_or_else(|| Self::unknown(why_unknown(end)))
@@ -144,7 +144,7 @@ fn local_abort(end: &StateChange) -> Option<Ending> {
     })
 }
 
-fn handshake_failure(end: &StateChange) -> Option<Ending> {
+fn handshake_failure(connection: &Connection, end: &StateChange) -> Option<Ending> {
     if end.old != TcpState::SynSent {
         return None;
     }
@@ -154,11 +154,14 @@ fn handshake_failure(end: &StateChange) -> Option<Ending> {
         ECONNREFUSED => CloseKind::Refused,
         ETIMEDOUT => CloseKind::ConnectTimedOut,
         ECONNABORTED => CloseKind::Killed,
-        0 if end.lock_owned? => {
-            // No port was ever bound: connect() itself failed, for want of one.
-            let bound = end.inet_sport.is_some() || end.num.is_some();
-            if bound { CloseKind::ConnectCancelled } else { CloseKind::ConnectFailed }
-        }
+        0 if end.lock_owned? => match (connection.port_at_end(end), end.shutdown) {
+            (Some(_), _) => CloseKind::ConnectCancelled,
+            (None, Some(shutdown)) if shutdown.receive && shutdown.send => CloseKind::ConnectCancelled,
+            // `tcp_v4_connect` gives up after SYN_SENT and before a port only where there is none (inet_hash_connect).
+            (None, _) if end.inet_sport.is_none() => CloseKind::NoFreePort,
+            // The port shown may be the descriptor's last one: then there was none as well, else it was given up.
+            (None, _) => return None,
+        },
         0 => return None,
         _ => CloseKind::ConnectFailed,
     };

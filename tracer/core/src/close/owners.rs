@@ -152,7 +152,15 @@ fn close_or_shutdown(
     if continuity.broken_between(began.index, trace.len() - 1).is_some() {
         return Claim::Unknown(continuity.missing_inside());
     }
+    // A lingering close() waits with the socket alive, and lets go of it where it ends the wait: without having entered
+    // the state again, as a close() after shutdown() would have.
+    let ended_inside = connection.end.as_deref().is_some_and(|end| {
+        end.old == TcpState::FinWait2
+            && end.lock_owned == Some(true)
+            && end.flags.is_some_and(|flags| flags.dead && !flags.done)
+    });
     match began.dead_next {
+        Some(false) if began.lingers && ended_inside => close(Evidence::SockDead),
         Some(true) => close(Evidence::SockDead),
         Some(false) if !began.lingers => shutdown(Evidence::SockAlive),
         Some(false) => Claim::Unknown(Reason::CloseOrShutdown),

@@ -4,7 +4,7 @@ use tracer_common::TcpState;
 
 use super::hooked::Hooked;
 use crate::endpoint::Tuple;
-use crate::id::{BootId, CgroupId, ConnId, NetNs, SocketKey};
+use crate::id::{BootId, CgroupId, ConnId, NetNs, Port, SocketKey};
 use crate::observation::{Family, Program, Shutdown, StateChange, Stream};
 use crate::record::{Owner, Step, TransitionRecord};
 use crate::time::MonoNs;
@@ -93,6 +93,8 @@ pub(crate) struct Connection {
     pub(crate) end: Option<Box<StateChange>>,
     pub(crate) held: Option<Box<TransitionRecord>>,
     pub(crate) hooked: Option<Box<Hooked>>,
+    /// inet_sport at CLOSE → SYN_SENT while no port was held: the descriptor's last connection's
+    stale_port: Option<Port>,
     space: Option<(u32, u32)>,
 }
 
@@ -121,6 +123,7 @@ impl Connection {
             end: None,
             held: None,
             hooked: None,
+            stale_port: None,
             space: None,
         }
     }
@@ -155,7 +158,7 @@ impl Connection {
 
     /// Takes in the next event. `actor` is the task that is known to have made it.
     pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<Owner>) {
-        self.tuple.learn(Tuple::of(change));
+        self.learn_tuple(change);
         self.netns = change.netns.or(self.netns);
         self.cgroup = change.cgroup.or(self.cgroup);
         self.uid = change.uid.or(self.uid);
@@ -182,6 +185,22 @@ impl Connection {
         } else {
             self.previous_err = change.err;
         }
+    }
+
+    fn learn_tuple(&mut self, change: &StateChange) {
+        let mut tuple = Tuple::of(change);
+        if change.old == TcpState::Close && change.num.is_none() {
+            self.stale_port = change.inet_sport;
+        }
+        if change.old == TcpState::SynSent && change.new == TcpState::Close {
+            tuple.local.port = self.port_at_end(change);
+        }
+        self.tuple.learn(tuple);
+    }
+
+    /// The local port at SYN_SENT → CLOSE, unless it may be the one that the descriptor had before.
+    pub(crate) fn port_at_end(&self, end: &StateChange) -> Option<Port> {
+        end.num.or(end.inet_sport.filter(|port| Some(*port) != self.stale_port))
     }
 
     fn own(&mut self, change: &StateChange, actor: Option<Owner>) {
