@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::vm::apt::Suite;
+use crate::apt::Suite;
 use crate::vm::binaries::Binaries;
 use crate::vm::cpio::Archive;
 use crate::vm::kept;

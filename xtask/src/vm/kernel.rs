@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::vm::apt::{Package, Suite};
+use crate::apt::{Package, Suite};
 use crate::vm::{kept, modules};
 
 /// Newer kernels keep the image in a package of its own, on which `linux-image` only depends.

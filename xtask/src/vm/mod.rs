@@ -1,6 +1,5 @@
 //! `cargo xtask vm`: the demo and the live tests under kernels of Debian, each in an emulated machine.
 
-mod apt;
 mod binaries;
 mod cpio;
 mod excuses;
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::apt;
 use binaries::Binaries;
 use guest::Guest;
 use initramfs::Tests;
