@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::apt;
 use crate::process;
-use crate::vm::apt;
 use crate::vm::transcript::Transcript;
 
 const QEMU: &str = "qemu-system-x86_64";
