@@ -4,13 +4,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::error::{Context, Result, ScenarioError};
-use finwait_core::TcpState::{
-    Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
-};
+use finwait_core::TcpState::{Close, Closing, Established, FinWait1, FinWait2, SynRecv, SynSent};
 use finwait_core::record::{CloseKind, FirstCloser, Role, Successor, Waves};
 use socket2::{Domain, Socket, Type};
 
 use super::made::{Fact, Made, MadeConnection, MadeSide};
+use super::sides::{ACTIVE, Orderly, PASSIVE, client_side, server_side};
 use super::stage::{
     Listening, Pair, Stage, answer_end, at_once, connect_socket, fill, pass, read_to_end, shut_send,
 };
@@ -18,71 +17,6 @@ use super::stage::{
 /// Payload from the client to the server, and back.
 const REQUEST: usize = 4;
 const REPLY: usize = 6;
-
-/// A client's socket that goes on to pass through `rest` after ESTABLISHED.
-pub(super) fn client_side(stage: &Stage<'_>, rest: &[finwait_core::TcpState]) -> MadeSide {
-    let states: Vec<_> = [Close, SynSent, Established].into_iter().chain(rest.iter().copied()).collect();
-    let mut side = MadeSide::through(&states);
-    side.role = Fact::Shown(Role::Opened);
-    side.opener = Fact::Shown(stage.client().owner());
-    side
-}
-
-/// An accepted socket, likewise.
-pub(super) fn server_side(rest: &[finwait_core::TcpState]) -> MadeSide {
-    let states: Vec<_> = [Listen, SynRecv, Established].into_iter().chain(rest.iter().copied()).collect();
-    let mut side = MadeSide::through(&states);
-    side.role = Fact::Shown(Role::Accepted);
-    side.opener = Fact::Never;
-    side
-}
-
-/// What is true of an orderly close of which the client (or else the server) sent the first FIN.
-pub(super) struct Orderly {
-    pub(super) client_first: bool,
-    pub(super) sent: u64,
-    pub(super) received: u64,
-    pub(super) waves: Fact<Waves>,
-    /// Of the side that closed first
-    pub(super) successor: Fact<Successor>,
-}
-
-impl Orderly {
-    /// Fills in both sides.
-    pub(super) fn describe(&self, stage: &Stage<'_>, client: &mut MadeSide, server: &mut MadeSide) {
-        client.closer = Fact::Shown(stage.client().owner());
-        server.closer = Fact::Shown(stage.server().owner());
-        (client.bytes_sent, client.bytes_received) = (Fact::Shown(self.sent), Fact::Shown(self.received));
-        (server.bytes_sent, server.bytes_received) = (Fact::Shown(self.received), Fact::Shown(self.sent));
-        let (first, second) = if self.client_first { (client, server) } else { (server, client) };
-        first.kind = Fact::Shown(CloseKind::Active);
-        first.first_closer = Fact::Shown(FirstCloser::Local);
-        first.waves = self.waves;
-        first.successor = self.successor;
-        second.kind = Fact::Shown(CloseKind::Passive);
-        second.first_closer = Fact::Shown(FirstCloser::Peer);
-        second.waves = self.waves;
-        second.successor = Fact::Shown(Successor::Nothing);
-    }
-}
-
-const ACTIVE: [finwait_core::TcpState; 3] = [FinWait1, FinWait2, Close];
-const PASSIVE: [finwait_core::TcpState; 3] = [CloseWait, LastAck, Close];
-
-/// One listener, one connection.
-pub(super) fn single(
-    stage: &Stage<'_>,
-    name: &'static str,
-    listening: Listening,
-    ends: (SocketAddr, SocketAddr),
-    sides: (MadeSide, MadeSide),
-) -> Result<Made> {
-    stage.settle(ends.0, ends.1)?;
-    let listener = stage.close_listener(listening)?;
-    let (client, server) = (sides.0, Some(sides.1));
-    let connection = MadeConnection { name, local: ends.0, remote: ends.1, client, server };
-    Ok(Made { connections: vec![connection], listeners: vec![listener] })
-}
 
 /// Request, reply, FIN by the client, answered at once.
 pub(super) fn client_first(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -101,7 +35,7 @@ pub(super) fn client_first_over(
     let quick = close_both(stage.client(), client, stage.server(), server)?;
     let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
     orderly(true, quick).describe(stage, &mut mine, &mut theirs);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn server_first(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -110,7 +44,7 @@ pub(super) fn server_first(stage: &Stage<'_>, name: &'static str) -> Result<Made
     let quick = close_both(stage.server(), server, stage.client(), client)?;
     let (mut mine, mut theirs) = (client_side(stage, &PASSIVE), server_side(&ACTIVE));
     orderly(false, quick).describe(stage, &mut mine, &mut theirs);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn slow_server(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -123,7 +57,7 @@ pub(super) fn slow_server(stage: &Stage<'_>, name: &'static str) -> Result<Made>
     let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
     orderly(true, false).describe(stage, &mut mine, &mut theirs);
     theirs.waves = Fact::Shown(Waves::Four);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn half_close(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -143,7 +77,7 @@ pub(super) fn half_close(stage: &Stage<'_>, name: &'static str) -> Result<Made> 
         ..orderly(true, false)
     };
     facts.describe(stage, &mut mine, &mut theirs);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn shutdown_then_close(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -157,7 +91,7 @@ pub(super) fn shutdown_then_close(stage: &Stage<'_>, name: &'static str) -> Resu
     let mut theirs = server_side(&PASSIVE);
     orderly(true, false).describe(stage, &mut mine, &mut theirs);
     theirs.waves = Fact::Shown(Waves::Four);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn unsent_data(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -184,7 +118,7 @@ pub(super) fn unsent_data(stage: &Stage<'_>, name: &'static str) -> Result<Made>
     };
     facts.describe(stage, &mut mine, &mut theirs);
     mine.unsent = true;
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 /// The client's FIN waits behind unsent data; the server's overtakes it.
@@ -217,7 +151,7 @@ pub(super) fn crossed(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
     theirs.successor = Fact::Shown(Successor::TimeWait);
     theirs.bytes_sent = Fact::Shown(0);
     theirs.bytes_received = Fact::Shown(sent);
-    single(stage, name, listening, (local, remote), (mine, theirs))
+    stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
 pub(super) fn self_connect(stage: &Stage<'_>, name: &'static str) -> Result<Made> {

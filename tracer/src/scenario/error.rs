@@ -54,13 +54,13 @@ impl From<std::num::TryFromIntError> for ScenarioError {
 
 impl ScenarioError {
     /// `what` happened instead.
-    pub(crate) fn unexpected(what: impl Into<String>) -> Self {
+    pub fn unexpected(what: impl Into<String>) -> Self {
         Self::Unexpected(what.into())
     }
 }
 
 /// Names the step that failed.
-pub(super) trait Context<T> {
+pub trait Context<T> {
     /// `step` failed, if it did.
     fn context(self, step: &str) -> Result<T>;
 }

@@ -3,27 +3,15 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::error::{Context, Result, ScenarioError};
-use finwait_core::TcpState::{Close, SynSent};
-use finwait_core::record::{CloseKind, Role, Successor};
+use finwait_core::TcpState::SynSent;
+use finwait_core::record::CloseKind;
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::closes::client_first_over;
-use super::made::{Fact, Made, MadeConnection, MadeSide};
+use super::made::{Fact, Made, MadeConnection};
+use super::sides::unanswered;
 use super::stage::{Stage, connect, connect_socket};
-
-/// A client's socket that never got further than SYN_SENT.
-fn unanswered(stage: &Stage<'_>, kind: CloseKind) -> MadeSide {
-    let mut side = MadeSide::through(&[Close, SynSent, Close]);
-    side.role = Fact::Shown(Role::Opened);
-    side.opener = Fact::Shown(stage.client().owner());
-    side.closer = Fact::Never;
-    side.kind = Fact::Shown(kind);
-    side.first_closer = Fact::Never;
-    side.waves = Fact::Never;
-    side.successor = Fact::Shown(Successor::Nothing);
-    side
-}
 
 /// A port that is taken, so that nobody else listens there, but not listened at.
 fn silent_port(stage: &Stage<'_>) -> Result<(Socket, SocketAddr)> {

@@ -1,23 +1,32 @@
-//! The namespace's own view of its sockets, read from `/proc/thread-self/net/tcp` and `tcp6`.
+//! A namespace's own view of its sockets, read from `/proc/self/task/TID/net/tcp` and `tcp6` of a thread inside it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::error::{Context, Result};
-use finwait_core::TcpState;
+use finwait_core::{Pid, TcpState};
 
 /// One socket or mini-socket. The state of a mini-socket in FIN_WAIT2 or TIME_WAIT is that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
-    pub(super) state: TcpState,
+pub struct Row {
+    /// Its own end
+    pub local: SocketAddr,
+    /// The other end
+    pub remote: SocketAddr,
+    /// As the kernel shows it
+    pub state: TcpState,
+    /// The socket's inode; 0 where no descriptor refers to it
+    pub inode: u64,
 }
 
-/// Every TCP socket in the calling thread's namespace. IPv4-mapped addresses are given as IPv4.
-pub(super) fn rows() -> Result<Vec<Row>> {
+/// Every TCP socket in the namespace of `thread`, one of this process. IPv4-mapped addresses are given as IPv4.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub fn rows(thread: Pid) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for path in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-        let text = match std::fs::read_to_string(path) {
+    for table in ["tcp", "tcp6"] {
+        let path = format!("/proc/self/task/{}/net/{table}", thread.0);
+        let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             // A kernel without IPv6 has no such file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -33,7 +42,8 @@ fn parse(line: &str) -> Option<Row> {
     let local = endpoint(fields.next()?)?;
     let remote = endpoint(fields.next()?)?;
     let state = TcpState::from_raw(u8::from_str_radix(fields.next()?, 16).ok()?)?;
-    Some(Row { local, remote, state })
+    let inode = fields.nth(5)?.parse().ok()?;
+    Some(Row { local, remote, state, inode })
 }
 
 /// The address is printed as one 32-bit number in the machine's order for each four bytes.
@@ -64,7 +74,7 @@ mod tests {
         let row = parse(line).unwrap();
         assert_eq!(row.local, "127.0.2.3:8080".parse().unwrap());
         assert_eq!(row.remote, "127.0.0.1:50000".parse().unwrap());
-        assert_eq!(row.state, TcpState::TimeWait);
+        assert_eq!((row.state, row.inode), (TcpState::TimeWait, 0));
         let mapped = endpoint("0000000000000000FFFF00000100007F:0050").unwrap();
         assert_eq!(mapped, "127.0.0.1:80".parse().unwrap());
         assert_eq!(endpoint("00000000000000000000000001000000:0050").unwrap(), "[::1]:80".parse().unwrap());

@@ -2,47 +2,21 @@
 
 use std::time::Duration;
 
-use super::error::{Context, Result, ScenarioError};
+use super::error::Result;
 use finwait_core::TcpState::Close;
-use finwait_core::record::{CloseKind, ResetCause, ResetDirection, Successor};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use finwait_core::record::{CloseKind, ResetCause, Successor};
 
-use super::closes::{client_side, server_side, single};
-use super::made::{Fact, Made, MadeReset, MadeSide};
+use super::made::{Fact, Made, MadeSide};
+use super::sides::{client_side, reset_received, reset_sent, server_side};
 use super::stage::{Pair, Stage, connect, pass, until};
 
 const REQUEST: usize = 4;
 const UNREAD: usize = 10;
 
-/// A side that was reset by its peer.
-fn received(mut side: MadeSide) -> MadeSide {
-    side.kind = Fact::Shown(CloseKind::Reset);
-    side.first_closer = Fact::Never;
-    side.closer = Fact::Never;
-    side.successor = Fact::Shown(Successor::Nothing);
-    side.waves = Fact::Never;
-    side.reset = Some(MadeReset {
-        direction: Fact::Shown(ResetDirection::Received),
-        cause: Fact::Never,
-        unread: Fact::True(0),
-    });
-    side
-}
-
 /// The client that resets with `cause`, `unread` bytes unread.
 fn sent(stage: &Stage<'_>, cause: ResetCause, unread: usize) -> Result<MadeSide> {
-    let mut side = client_side(stage, &[Close]);
-    side.kind = Fact::Shown(CloseKind::Reset);
-    side.first_closer = Fact::Never;
-    side.closer = Fact::Shown(stage.client().owner());
-    side.successor = Fact::Shown(Successor::Nothing);
-    side.waves = Fact::Never;
-    side.reset = Some(MadeReset {
-        direction: Fact::Shown(ResetDirection::Sent),
-        cause: Fact::Shown(cause),
-        unread: Fact::Shown(u32::try_from(unread)?),
-    });
-    Ok(side)
+    let side = client_side(stage, &[Close]);
+    Ok(reset_sent(side, stage.client().owner(), cause, u32::try_from(unread)?))
 }
 
 pub(super) fn linger_zero(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -55,8 +29,8 @@ pub(super) fn linger_zero(stage: &Stage<'_>, name: &'static str) -> Result<Made>
     })?;
     stage.settle(local, remote)?;
     stage.server().close(server)?;
-    let sides = (sent(stage, ResetCause::LingerZero, 0)?, received(server_side(&[Close])));
-    single(stage, name, listening, (local, remote), sides)
+    let sides = (sent(stage, ResetCause::LingerZero, 0)?, reset_received(server_side(&[Close])));
+    stage.single(name, listening, (local, remote), sides)
 }
 
 pub(super) fn unread_data(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -68,8 +42,8 @@ pub(super) fn unread_data(stage: &Stage<'_>, name: &'static str) -> Result<Made>
     stage.client().close(client)?;
     stage.settle(local, remote)?;
     stage.server().close(server)?;
-    let sides = (sent(stage, ResetCause::UnreadData, UNREAD)?, received(server_side(&[Close])));
-    single(stage, name, listening, (local, remote), sides)
+    let sides = (sent(stage, ResetCause::UnreadData, UNREAD)?, reset_received(server_side(&[Close])));
+    stage.single(name, listening, (local, remote), sides)
 }
 
 pub(super) fn unaccepted(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
@@ -78,7 +52,7 @@ pub(super) fn unaccepted(stage: &Stage<'_>, name: &'static str) -> Result<Made> 
     let client = stage.client().run(move || connect(to))?;
     let (local, remote) = (client.local_addr()?, client.peer_addr()?);
     // The handshake's last segment must have made the child: it is in the queue when the listener is readable.
-    wait_acceptable(&listening)?;
+    listening.wait_acceptable()?;
     let listener = stage.close_listener(listening)?;
     stage.settle(local, remote)?;
     stage.client().close(client)?;
@@ -88,17 +62,7 @@ pub(super) fn unaccepted(stage: &Stage<'_>, name: &'static str) -> Result<Made> 
     child.closer = Fact::True(stage.server().owner());
     child.successor = Fact::Shown(Successor::Nothing);
     child.waves = Fact::Never;
-    let client = received(client_side(stage, &[Close]));
+    let client = reset_received(client_side(stage, &[Close]));
     let connection = super::MadeConnection { name, local, remote, client, server: Some(child) };
     Ok(Made { connections: vec![connection], listeners: vec![listener] })
-}
-
-fn wait_acceptable(listening: &super::stage::Listening) -> Result<()> {
-    let mut fds = [PollFd::new(&listening.socket, PollFlags::IN)];
-    let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
-    let ready = poll(&mut fds, Some(&limit)).context("waiting for a connection to accept")?;
-    if ready != 1 {
-        return Err(ScenarioError::unexpected("no connection to accept within 5 s"));
-    }
-    Ok(())
 }

@@ -14,7 +14,9 @@ mod process;
 mod record;
 #[cfg(feature = "vm")]
 mod rps;
+mod rows;
 mod scenarios;
 mod support;
 mod tiers;
 mod unprivileged;
+mod wire;

@@ -7,13 +7,11 @@ use finwait_core::observation::Family;
 use finwait_core::record::{
     CloseKind, CloseRecord, FirstCloser, ResetCause, ResetDirection, Role, SeenFrom, Successor, Waves,
 };
-use finwait_core::{Claim, Reason, TcpState, TrackerConfig};
-use tracer::probe::TierChoice;
+use finwait_core::{Claim, Reason, TcpState};
 use tracer::scenario::check::{Depth, compare};
-use tracer::scenario::watch::{Reading, only, track};
 use tracer::scenario::{Namespace, catalog};
 
-use crate::support::{Run, attach, run, steps};
+use crate::support::{on_loopback_of, run, steps};
 
 #[test]
 fn the_namespace_is_not_the_callers_and_its_addresses_are_distinct() {
@@ -40,7 +38,7 @@ fn client_closes_first_and_the_server_answers_at_once() {
     assert_eq!(server.first_closer.value(), Some(&FirstCloser::Peer));
     assert_eq!(server.kind.value(), Some(&CloseKind::Passive));
     assert_eq!((client.seen_from, server.seen_from), (SeenFrom::Handshake, SeenFrom::Handshake));
-    assert_eq!(client.netns, Some(run.namespace.inode()));
+    assert_eq!(client.netns, Some(run.namespace().inode()));
     assert_eq!(client.bytes_sent.value(), Some(&4));
     assert_eq!(client.bytes_received.value(), Some(&6));
 }
@@ -52,14 +50,14 @@ fn the_processes_that_open_and_close_are_named() {
     let opener = client.opener.value().expect("opener");
     assert_eq!(
         (opener.tgid, opener.comm),
-        (run.namespace.client().owner().tgid, run.namespace.client().owner().comm)
+        (run.namespace().client().owner().tgid, run.namespace().client().owner().comm)
     );
-    assert_eq!(opener.pid, run.namespace.client().owner().pid);
-    assert_eq!(client.closer.value().map(|owner| owner.pid), Some(run.namespace.client().owner().pid));
+    assert_eq!(opener.pid, run.namespace().client().owner().pid);
+    assert_eq!(client.closer.value().map(|owner| owner.pid), Some(run.namespace().client().owner().pid));
     let closer = server.closer.value().expect("closer");
     assert_eq!(
         (closer.pid, closer.comm),
-        (run.namespace.server().owner().pid, run.namespace.server().owner().comm)
+        (run.namespace().server().owner().pid, run.namespace().server().owner().comm)
     );
     assert_eq!(server.opener.value(), None);
     assert_ne!(opener.pid, closer.pid);
@@ -238,11 +236,7 @@ fn waiting_for_a_late_answer_counts_as_time_in_close_wait() {
 #[test]
 fn all_scenarios_at_once_are_told_apart() {
     let namespace = Namespace::new().expect("namespace");
-    let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
-    let (made, seen) =
-        track(probe, Reading::Always, TrackerConfig::default(), || catalog::run(catalog::ALL, &namespace))
-            .expect("run");
-    Run { namespace, made, seen }.assert_whole();
+    on_loopback_of(namespace, |namespace| catalog::run(catalog::ALL, namespace)).assert_whole();
 }
 
 #[test]

@@ -3,16 +3,36 @@
 use finwait_core::record::CloseRecord;
 use finwait_core::{TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{Depth, closes_of, compare};
+use tracer::scenario::check::{Depth, closes_of, compare, sides};
+use tracer::scenario::stage::Stage;
 use tracer::scenario::watch::{Reading, Seen, only, track};
-use tracer::scenario::{Made, Namespace, Scenario, SideName};
+use tracer::scenario::{Made, MadeConnection, Namespace, Result, Scenario, SideName};
 use tracer_common::KernelFilter;
+
+use crate::wire::agreement::contradictions;
+use crate::wire::exchange::Exchange;
+use crate::wire::link::Link;
+use crate::wire::tap::{self, Tap};
 
 /// One run of a scenario.
 pub(crate) struct Run {
-    pub(crate) namespace: Namespace,
+    hosts: Hosts,
     pub(crate) made: Made,
     pub(crate) seen: Seen,
+    pub(crate) wire: Wire,
+}
+
+/// Kept until the end: with them go their sockets.
+enum Hosts {
+    One(Namespace),
+    Two(Link),
+}
+
+/// What passed the interfaces of each end's host.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    client: Vec<tap::Seen>,
+    server: Vec<tap::Seen>,
 }
 
 /// Attaches with `filter`, an 8 MiB ring.
@@ -22,15 +42,49 @@ pub(crate) fn attach(filter: KernelFilter, tier: TierChoice) -> Probe {
 
 /// Runs `scenario` under the best tier.
 pub(crate) fn run(scenario: Scenario) -> Run {
-    let namespace = Namespace::new().expect("namespace");
+    on_loopback_of(Namespace::new().expect("namespace"), |namespace| scenario.run(namespace))
+}
+
+/// Runs `scene` with client and server on one host.
+pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
+    on_loopback_of(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
+}
+
+/// The same in `namespace`.
+pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
+    let tap = Tap::open(namespace.client()).expect("tap");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let (made, seen) =
-        track(probe, Reading::Always, TrackerConfig::default(), || scenario.run(&namespace)).expect("run");
-    Run { namespace, made, seen }
+        track(probe, Reading::Always, TrackerConfig::default(), || scene(&namespace)).expect("run");
+    let packets = tap.drain().expect("packets");
+    let wire = Wire { client: packets.clone(), server: packets };
+    Run { hosts: Hosts::One(namespace), made, seen, wire }
+}
+
+/// Runs `scene` with client and server on two hosts, joined by a link.
+pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -> Run {
+    let link = Link::new().expect("link");
+    let taps = [link.near().client(), link.far().server()].map(|actor| Tap::open(actor).expect("tap"));
+    let mut filter = only(link.near().inode());
+    filter.netns[1] = link.far().inode().0;
+    filter.netns_count = 2;
+    let probe = attach(filter, TierChoice::TpBtf);
+    let (made, seen) =
+        track(probe, Reading::Always, TrackerConfig::default(), || scene(&link.stage(), &link)).expect("run");
+    let [client, server] = taps.map(|tap| tap.drain().expect("packets"));
+    Run { hosts: Hosts::Two(link), made, seen, wire: Wire { client, server } }
 }
 
 impl Run {
-    /// Fails unless every side was reported whole, nothing false was said and the books balance.
+    /// The client's host; the server's too, unless there is a link.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        match &self.hosts {
+            Hosts::One(namespace) => namespace,
+            Hosts::Two(link) => link.near(),
+        }
+    }
+
+    /// Fails unless every side was reported whole, nothing false was said, the packets agree and the books balance.
     pub(crate) fn assert_whole(&self) -> &Self {
         let verdict = compare(&self.made, &self.seen.closes, Depth::Claims);
         assert!(
@@ -45,7 +99,41 @@ impl Run {
         assert_eq!((books.received, books.counted, books.lost()), (made, made, 0), "{books:?}");
         assert_eq!((books.gaps, books.chain_breaks, books.decode_errors), (0, 0, 0), "{books:?}");
         assert_eq!(self.seen.closes.len(), self.made.side_count(), "more closes than connections");
+        let contradictions = self.contradictions();
+        assert!(contradictions.is_empty(), "{contradictions:#?}\nseen {:#?}", self.seen.closes);
         self
+    }
+
+    /// Where records and packets contradict each other.
+    pub(crate) fn contradictions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (connection, side, _) in sides(&self.made) {
+            // A socket that is its own peer has no ends to tell apart; one whose port nobody knows cannot be found.
+            if connection.local == connection.remote || connection.local.port() == 0 {
+                continue;
+            }
+            for record in closes_of(connection, side, &self.seen.closes) {
+                let who = format!("{}, {}", connection.name, side.name());
+                let exchange = self.exchange(connection, side, record);
+                let complaints = contradictions(record, &self.seen.transitions, &exchange);
+                found.extend(complaints.into_iter().map(|what| format!("{who}: {what}")));
+            }
+        }
+        found
+    }
+
+    fn exchange(&self, connection: &MadeConnection, side: SideName, record: &CloseRecord) -> Exchange {
+        let seen = match side {
+            SideName::Client => &self.wire.client,
+            SideName::Server => &self.wire.server,
+        };
+        let (local, remote) = connection.ends(side);
+        Exchange::of(seen, local, remote, record.last_seen_at)
+    }
+
+    /// What the client's host, or else the server's, sent and received of the `index`th connection.
+    pub(crate) fn wire(&self, index: usize, side: SideName) -> Exchange {
+        self.exchange(&self.made.connections[index], side, self.close(index, side))
     }
 
     /// The record of the client's socket in the `index`th connection.
