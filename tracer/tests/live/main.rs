@@ -12,10 +12,11 @@ mod loss;
 mod probe;
 mod process;
 mod record;
+mod rows;
 #[cfg(feature = "vm")]
 mod rps;
-mod rows;
 mod scenarios;
+mod snapshot;
 mod support;
 mod tiers;
 mod unprivileged;
