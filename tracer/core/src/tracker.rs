@@ -102,11 +102,11 @@ impl Tracker {
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
             Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
-            Observation::Reset(_)
-            | Observation::Retransmit(_)
-            | Observation::Accept(_)
-            | Observation::TimeWait(_)
-            | Observation::DumpBegin(_)
+            Observation::Reset(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::Retransmit(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::Accept(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::TimeWait(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::DumpBegin(_)
             | Observation::Socket(_)
             | Observation::DumpEnd(_)
             | Observation::Cgroup(_) => {}
@@ -185,7 +185,7 @@ impl Tracker {
     }
 
     fn state_change(&mut self, change: &StateChange) {
-        self.audit.number(change);
+        self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
         let Some(key) = key_of(change) else {
             self.received += 1; // a socket without any name: nothing to follow
