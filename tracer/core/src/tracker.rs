@@ -112,8 +112,8 @@ impl Tracker {
             Observation::Reset(event) => self.reset(event),
             Observation::Retransmit(event) => self.retransmit(event),
             Observation::Accept(event) => self.accept(event),
-            Observation::TimeWait(_)
-            | Observation::DumpBegin(_)
+            Observation::TimeWait(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::DumpBegin(_)
             | Observation::Socket(_)
             | Observation::DumpEnd(_)
             | Observation::Cgroup(_) => {}
