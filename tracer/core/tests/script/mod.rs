@@ -220,7 +220,7 @@ impl Script {
             .into_iter()
             .filter_map(|record| match record {
                 Record::Transition(record) => Some(*record),
-                Record::Close(_) | Record::TimeWait(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -238,7 +238,7 @@ pub fn closes(records: Vec<Record>) -> Vec<CloseRecord> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Close(record) => Some(*record),
-            Record::Transition(_) | Record::TimeWait(_) => None,
+            _ => None,
         })
         .collect()
 }
