@@ -228,6 +228,8 @@ named! {
         BetweenDumps = "between_dumps",
         /// Either close() or shutdown() of both directions: nothing that came later told them apart
         CloseOrShutdown = "close_or_shutdown",
+        /// Both ends of the connection were seen, and they contradict each other
+        EndsContradict = "ends_contradict",
     }
 }
 
@@ -248,6 +250,12 @@ impl EvidenceSet {
     #[must_use]
     pub fn with(self, evidence: Evidence) -> Self {
         Self(self.0 | 1 << evidence as u8)
+    }
+
+    /// What is in this set or in `other`.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether `evidence` is in it.

@@ -10,9 +10,11 @@ use core::fmt;
 use std::sync::Arc;
 use tracer_common::TcpState;
 
+mod both_ends;
 mod closing;
 mod time_wait;
 
+pub use both_ends::{BothEnds, Contradiction, Side};
 pub use closing::{FinOutcome, FinRetransmits, LocalCause, WaveTime, WaveTimes};
 pub use time_wait::{TimeWaitEnd, TimeWaitRecord};
 
@@ -25,16 +27,19 @@ pub enum Record {
     Close(Box<CloseRecord>),
     /// What a connection left behind is gone too; comes about a minute after its close record
     TimeWait(Box<TimeWaitRecord>),
+    /// A connection within this host ended: both of its ends, in place of their two close records
+    BothEnds(Box<BothEnds>),
 }
 
 impl Record {
-    /// The connection (or listener) that is spoken of.
+    /// The connection (or listener) that is spoken of; of both ends, the opener's.
     #[must_use]
     pub fn conn_id(&self) -> ConnId {
         match self {
             Self::Transition(record) => record.conn_id,
             Self::Close(record) => record.conn_id,
             Self::TimeWait(record) => record.conn_id,
+            Self::BothEnds(record) => record.opener_side.conn_id,
         }
     }
 }

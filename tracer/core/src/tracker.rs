@@ -148,6 +148,7 @@ impl Tracker {
             evicted: self.fates.evicted,
             decode_errors: counters.decode_errors,
             counted: counters.transitions.saturating_sub(self.duplicates),
+            hooks_lost: counters.hooks_lost,
         }
     }
 

@@ -228,7 +228,7 @@ impl Script {
             .into_iter()
             .filter_map(|record| match record {
                 Record::Transition(record) => Some(*record),
-                Record::Close(_) | Record::TimeWait(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -246,7 +246,7 @@ pub fn closes(records: Vec<Record>) -> Vec<CloseRecord> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Close(record) => Some(*record),
-            Record::Transition(_) | Record::TimeWait(_) => None,
+            _ => None,
         })
         .collect()
 }
