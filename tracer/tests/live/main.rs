@@ -13,6 +13,7 @@ mod probe;
 mod process;
 mod record;
 mod scenarios;
+mod snapshot;
 mod support;
 mod tiers;
 mod unprivileged;

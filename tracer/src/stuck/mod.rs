@@ -1,0 +1,1 @@
+//! Sockets that stay in a closing state.
