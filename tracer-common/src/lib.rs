@@ -13,8 +13,8 @@ mod hooks;
 mod state;
 
 pub use counters::{
-    CpuState, DEPTHS, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAMS, TOKENS, Token,
-    pair_index,
+    CpuState, DEPTHS, LANES, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAM_SHADOW2,
+    PROGRAM_SHADOW3, PROGRAMS, TOKEN_RINGS, TOKENS, Token, TokenRing, depths, lane, pair_index,
 };
 pub use fields::{FIELD_COUNT, Field, OFFSET_ABSENT, OFFSET_SLOTS};
 pub use filter::{FILTER_NETNS, FILTER_PORTS, KernelFilter};
@@ -60,6 +60,8 @@ pub mod feature {
     pub const CGROUP_TAGGED: u32 = 1 << 2;
     /// A filter is set; without this bit the filter code is cut out by the verifier.
     pub const FILTER: u32 = 1 << 3;
+    /// A task may be preempted inside a program (7.0 and later): the second and third shadow are attached too.
+    pub const MORE_SHADOWS: u32 = 1 << 4;
     /// `tcp_send_reset` has a reason (6.10 and later).
     pub const RESET_REASON: u32 = 1 << 16;
     /// `tcp_retransmit_skb` says whether the segment could be sent (6.17 and later).

@@ -144,7 +144,7 @@ record! {
         pub kind: u8,
         /// [`STATE_RECORD_BYTES`]
         pub size: u16,
-        /// [`crate::PROGRAM_PRIME`], [`crate::PROGRAM_SHADOW`] or [`crate::PROGRAM_CLASSIC`]
+        /// [`crate::PROGRAM_PRIME`] or another of these numbers
         pub program: u8,
         /// Nesting depth of the run, 0 to [`crate::DEPTHS`] − 1
         pub depth: u8,

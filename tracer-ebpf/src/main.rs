@@ -1,6 +1,6 @@
 //! finwait's kernel programs: entry points only.
 //!
-//! `prime` and `shadow` sit on the same BTF-typed tracepoint, in this order; `classic` stands in for both where the
+//! `prime` and its shadows sit on the same BTF-typed tracepoint, in this order; `classic` stands in for all where the
 //! kernel has no BTF. All stream the same record. The hooks that follow complete it; each may be missing.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
@@ -50,7 +50,7 @@ mod programs {
 
     use crate::{accepts, classic, log, resets, retransmits, socket, time_wait, timers};
 
-    /// Sees every transition, except those that interrupt it on its own CPU.
+    /// Sees every transition, except those that come while it is held on that CPU.
     #[btf_tracepoint(function = "inet_sock_set_state")]
     fn prime(context: BtfTracePointContext) -> i32 {
         if socket::prime(&context).is_none() {
@@ -68,7 +68,25 @@ mod programs {
         0
     }
 
-    /// Stands in for both where tp_btf cannot be had.
+    /// Sees what `prime` and `shadow` were skipped for, where tasks are preempted inside them.
+    #[btf_tracepoint(function = "inet_sock_set_state")]
+    fn shadow2(context: BtfTracePointContext) -> i32 {
+        if socket::shadow2(&context).is_none() {
+            log::no_cpu_entry(&context);
+        }
+        0
+    }
+
+    /// Sees what all three were skipped for.
+    #[btf_tracepoint(function = "inet_sock_set_state")]
+    fn shadow3(context: BtfTracePointContext) -> i32 {
+        if socket::shadow3(&context).is_none() {
+            log::no_cpu_entry(&context);
+        }
+        0
+    }
+
+    /// Stands in for them where tp_btf cannot be had.
     #[tracepoint(category = "sock", name = "inet_sock_set_state")]
     fn classic(context: TracePointContext) -> u32 {
         if classic::classic(&context).is_none() {

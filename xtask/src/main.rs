@@ -1,5 +1,6 @@
 //! finwait's developer commands: `cargo xtask <command>`.
 
+mod apt;
 mod bench;
 mod build_ebpf;
 mod ebpf;

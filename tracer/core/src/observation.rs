@@ -166,6 +166,10 @@ pub enum Program {
     Prime,
     /// Its shadow: sees what prime was skipped for, and now and then repeats what it was not
     Shadow,
+    /// The second shadow, where tasks are preempted inside programs: sees what both were skipped for
+    Shadow2,
+    /// The third shadow
+    Shadow3,
     /// The classic tracepoint program
     Classic,
     /// tcp:tcp_send_reset

@@ -6,8 +6,8 @@ use bytes::Buf;
 use finwait_core::observation::{Comm, Family, Shutdown, SockFlags, Stream, Task, TcpFields};
 use finwait_core::{CgroupId, Cookie, MonoNs, NetNs, Pid, Port, SockAddr, StateChange, TcpState};
 use tracer_common::{
-    DEPTHS, KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
-    StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, present,
+    KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
+    StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, lane, present,
 };
 
 use super::counters::program_of;
@@ -98,7 +98,7 @@ pub fn decode(bytes: &[u8], jiffy_ns: u64) -> Result<StateChange, DecodeError> {
     let raw = read(bytes)?;
     let has = |bit: u64| raw.present & bit != 0;
     let stream = program_of(raw.program)
-        .filter(|_| usize::from(raw.depth) < DEPTHS)
+        .filter(|_| lane(raw.program, raw.depth).is_some())
         .map(|program| Stream { cpu: raw.cpu, program, depth: raw.depth })
         .ok_or(DecodeError::Program { program: raw.program, depth: raw.depth })?;
     let (Some(old), Some(new)) = (TcpState::from_raw(raw.old_state), TcpState::from_raw(raw.new_state))

@@ -112,7 +112,7 @@ pub struct Probe {
     pub(super) prime_info: Option<File>,
     #[cfg(feature = "kernel-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
-    /// Dropped in this order: shadow before prime, or it would take all that comes for missed.
+    /// Dropped in this order: the last shadow first, prime last, or a shadow would take all that comes for missed.
     links: Vec<Link>,
     /// Owns the programs.
     object: Ebpf,
@@ -205,7 +205,7 @@ impl Probe {
     #[must_use]
     pub fn run_times(&self) -> Vec<(&'static str, u64, u64)> {
         let names: &[&'static str] = match self.tier {
-            Tier::TpBtf => &[object::PRIME, object::SHADOW],
+            Tier::TpBtf => object::tp_btf_programs(),
             Tier::Classic => &[object::CLASSIC],
         };
         names
@@ -277,7 +277,7 @@ fn program_info(object: &mut Ebpf) -> Option<File> {
     File::open(format!("/proc/self/fdinfo/{}", prime.fd().ok()?.as_fd().as_raw_fd())).ok()
 }
 
-/// Loads prime and shadow. Where the kernel refuses a helper that its BTF knows, they do without.
+/// Loads prime and its shadows. Where the kernel refuses a helper that its BTF knows, they do without.
 pub(super) fn loaded_tp_btf(filter: KernelFilter, ring_bytes: u32) -> Result<(Ebpf, Layout), String> {
     let btf = Btf::from_kernel().map_err(|error| format!("{error} (needs CONFIG_DEBUG_INFO_BTF)"))?;
     if !btf.has_typedef("btf_trace_inet_sock_set_state") {
@@ -326,9 +326,9 @@ fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, String> {
 
 fn attach_tp_btf(config: &ProbeConfig) -> Result<Attached, String> {
     let (mut object, layout) = loaded_tp_btf(config.filter, config.ring_bytes)?;
-    // The kernel calls them in the order of attachment, and shadow looks for what prime left.
+    // The kernel calls them in the order of attachment, and a shadow looks for what those before it left.
     let mut links: Vec<Link> = Vec::new();
-    for name in [object::PRIME, object::SHADOW] {
+    for name in object::tp_btf_programs() {
         let link = object::tp_btf(&mut object, name)
             .and_then(|program| program.attach().and_then(|id| program.take_link(id)))
             .map_err(|error| format!("attaching {name} was refused: {}", object::say(&error)))?;

@@ -77,7 +77,7 @@ impl HostReport {
 
         let mut checks = vec![kernel(&release), btf_check(&btf), capabilities(), user_namespace()];
         checks.push(match &tp_btf {
-            Ok(_) => ok("tp_btf", "prime and shadow load".to_owned()),
+            Ok(_) => ok("tp_btf", "prime and its shadows load".to_owned()),
             Err(reason) => {
                 no("tp_btf", reason.clone(), "without it there is no cookie, process or socket detail")
             }

@@ -12,6 +12,8 @@ mod loss;
 mod probe;
 mod process;
 mod record;
+#[cfg(feature = "vm")]
+mod rps;
 mod scenarios;
 mod snapshot;
 mod support;

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of a guest: runs the demo and the live tests, and reports on the second serial port. The first one
+# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The first one
 # belongs to the kernel, so that nothing it says comes in between.
 
 /bin/busybox --install -s /bin
@@ -25,9 +25,23 @@ part() {
     echo "@guest end $name $?"
 }
 
+# What /etc/modules asks for, in its order; says what could not be had.
+load_modules() {
+    while read -r what name; do
+        if [ "$what" != load ]; then
+            echo "$what $name"
+        elif insmod "/lib/modules/$name.ko"; then
+            echo "loaded $name"
+        else
+            echo "refused $name"
+        fi
+    done </etc/modules
+}
+
 part kernel uname -r
+part modules load_modules
 part doctor "@FINWAIT@" doctor
 part demo "@FINWAIT@" demo
-part live "@LIVE@" --test-threads=1
+part live "@LIVE@" --show-output @TESTS@
 sync
 poweroff -f

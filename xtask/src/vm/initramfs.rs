@@ -1,11 +1,11 @@
-//! A guest's only file system: busybox, the programs under test, and what starts them.
+//! A guest's only file system: busybox, the programs under test, kernel modules, and what starts them all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::vm::apt::Suite;
+use crate::apt::Suite;
 use crate::vm::binaries::Binaries;
 use crate::vm::cpio::Archive;
 use crate::vm::kept;
@@ -16,8 +16,28 @@ const BUSYBOX: &str = "busybox-static";
 /// Folders that something is mounted on or written to.
 const FOLDERS: [&str; 5] = ["/proc", "/sys", "/dev", "/tmp", "/etc"];
 
-/// Writes it to `path`.
-pub(super) fn write(path: &Path, busybox: &Path, binaries: &Binaries) -> Result<()> {
+/// Which live tests are run, and how many at once.
+pub(super) struct Tests<'a> {
+    /// Parts of their names; all if there is none
+    pub(super) filters: &'a [String],
+    pub(super) threads: u32,
+}
+
+impl Tests<'_> {
+    /// Arguments as a shell takes them: filters have no character that means anything to it.
+    fn arguments(&self) -> String {
+        format!("--test-threads={} {}", self.threads, self.filters.join(" "))
+    }
+}
+
+/// Writes it to `path`; `modules` is an archive that comes behind it.
+pub(super) fn write(
+    path: &Path,
+    busybox: &Path,
+    binaries: &Binaries,
+    modules: &Path,
+    tests: &Tests<'_>,
+) -> Result<()> {
     let mut archive = Archive::default();
     for folder in FOLDERS {
         archive.folder(folder)?;
@@ -25,12 +45,14 @@ pub(super) fn write(path: &Path, busybox: &Path, binaries: &Binaries) -> Result<
     // The kernel wants it before anything is mounted.
     archive.device("/dev/console", 5, 1)?;
     archive.program("/bin/busybox", &read(busybox)?)?;
-    for program in [&binaries.finwait, &binaries.live] {
+    for program in [&binaries.finwait, &binaries.bench, &binaries.live] {
         archive.program(text(program)?, &read(program)?)?;
     }
     let init = INIT.replace("@FINWAIT@", text(&binaries.finwait)?).replace("@LIVE@", text(&binaries.live)?);
-    archive.program("/init", init.as_bytes())?;
-    fs::write(path, archive.finish()?).with_context(|| path.display().to_string())
+    archive.program("/init", init.replace("@TESTS@", &tests.arguments()).as_bytes())?;
+    let mut bytes = archive.finish()?;
+    bytes.extend_from_slice(&read(modules)?);
+    fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
 /// A busybox that needs no library, of the newest suite that has one; kept in `cache`.

@@ -1,4 +1,4 @@
-//! Which kernels Debian has, and the image of one of them.
+//! Which kernels Debian has; the image and the modules of one of them.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::vm::apt::{Package, Suite};
-use crate::vm::kept;
+use crate::apt::{Package, Suite};
+use crate::vm::{kept, modules};
 
 /// Newer kernels keep the image in a package of its own, on which `linux-image` only depends.
 const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 /// The flavour with the fewest drivers
 const SUFFIX: &str = "-cloud-amd64";
+
+/// Where newer kernels keep the modules of what is in a package of the first prefix
+const MODULES_PREFIX: &str = "linux-modules-";
 
 const IMAGE: &str = "vmlinuz";
 
@@ -107,19 +110,38 @@ pub(super) fn choose<'a>(kernels: &[Kernel<'a>], choice: &Choice) -> Result<Kern
     newest.cloned().with_context(|| format!("no suite of Debian has a kernel {choice}"))
 }
 
+/// What a guest needs of a kernel.
+pub(super) struct Files {
+    pub(super) image: PathBuf,
+    /// An archive, see [`modules`]
+    pub(super) modules: PathBuf,
+}
+
 impl Kernel<'_> {
-    /// The image in `cache`, downloaded unless it is there as it was unpacked.
-    pub(super) fn image(&self, cache: &Path) -> Result<PathBuf> {
-        let image = cache.join(format!("{}_{}", self.package.name, self.package.version)).join(IMAGE);
-        if kept::is_intact(&image) {
-            return Ok(image);
+    /// Its files in `cache`, downloaded unless they are there as they were unpacked.
+    pub(super) fn files(&self, cache: &Path, busybox: &Path) -> Result<Files> {
+        let folder = cache.join(format!("{}_{}", self.package.name, self.package.version));
+        let files = Files { image: folder.join(IMAGE), modules: folder.join(modules::archive_name()) };
+        if kept::is_intact(&files.image) && kept::is_intact(&files.modules) {
+            return Ok(files);
         }
-        println!("unpacking {} {} ({})", self.package.name, self.package.version, self.suite.name);
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
         let unpacked = tempfile::tempdir_in(cache).context("a temporary folder")?;
-        self.suite.unpack(&self.package, unpacked.path())?;
-        kept::keep(&image, &fs::read(find_image(unpacked.path())?)?)?;
-        Ok(image)
+        for package in [Some(self.package.clone()), self.modules_package()?].into_iter().flatten() {
+            println!("unpacking {} {} ({})", package.name, package.version, self.suite.name);
+            self.suite.unpack(&package, unpacked.path())?;
+        }
+        kept::keep(&files.image, &fs::read(find_image(unpacked.path())?)?)?;
+        kept::keep(&files.modules, &modules::archive(unpacked.path(), busybox)?)?;
+        Ok(files)
+    }
+
+    /// The package with the modules, where it is another one.
+    fn modules_package(&self) -> Result<Option<Package>> {
+        let Some(rest) = self.package.name.strip_prefix(PREFIXES[0]) else { return Ok(None) };
+        let name = format!("{MODULES_PREFIX}{rest}");
+        let packages = self.suite.packages(&[&name], |listed| listed == name)?;
+        Ok(packages.into_iter().find(|package| package.version == self.package.version))
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Connection {
     pub(crate) end: Option<Box<StateChange>>,
     pub(crate) held: Option<Box<TransitionRecord>>,
     space: Option<(u32, u32)>,
+    /// Of the last event
+    positions: Positions,
 }
 
 impl Connection {
@@ -96,6 +98,7 @@ impl Connection {
             end: None,
             held: None,
             space: None,
+            positions: None,
         }
     }
 
@@ -111,12 +114,23 @@ impl Connection {
         self.trace.iter().any(|t| t.step.new == TcpState::Listen || (t.step.old, t.step.new) == LISTEN_CLOSED)
     }
 
-    /// The shadow program repeats the event that the main program reported last: same socket, same states, same CPU.
+    /// A shadow repeats the event that a program before it reported last: same socket, same states, and the same CPU. A task
+    /// may also have gone on to another CPU between the two programs. Then the socket must show the very numbers that it
+    /// showed before: it was locked all the while. A later connection of the same descriptor begins with others, and
+    /// without a change of state the numbers may well stay.
     pub(crate) fn repeats(&self, change: &StateChange) -> bool {
-        change.stream.program == Program::Shadow
-            && self.last_stream.program == Program::Prime
-            && self.last_stream.cpu == change.stream.cpu
-            && self.last().is_some_and(|t| (t.step.old, t.step.new) == (change.old, change.new))
+        let Some(last) = self.last() else { return false };
+        let follows = match (shadow_rank(self.last_stream.program), shadow_rank(change.stream.program)) {
+            (Some(before), Some(now)) => before < now,
+            _ => false,
+        };
+        let moved = self.last_stream.cpu != change.stream.cpu;
+        follows
+            && (last.step.old, last.step.new) == (change.old, change.new)
+            && (!moved
+                || change.old != change.new
+                    && self.positions.is_some()
+                    && positions(change) == self.positions)
     }
 
     /// Whether `change` can be a later event of this connection, with or without others missing between.
@@ -150,6 +164,7 @@ impl Connection {
         }
         self.state = change.new;
         self.last_stream = change.stream;
+        self.positions = positions(change);
         if change.new == TcpState::Close {
             self.end = Some(Box::new(change.clone()));
         } else {
@@ -220,6 +235,25 @@ fn fingerprint(change: &StateChange) -> Option<(u32, u32)> {
     let sent = tcp.snd_una?.wrapping_sub(tcp.bytes_acked? as u32);
     let received = tcp.rcv_nxt?.wrapping_sub(tcp.bytes_received? as u32);
     (!opening).then_some((sent, received))
+}
+
+/// snd_una, snd_nxt, write_seq and rcv_nxt: where both directions stand.
+type Positions = Option<[u32; 4]>;
+
+fn positions(change: &StateChange) -> Positions {
+    let tcp = &change.tcp;
+    Some([tcp.snd_una?, tcp.snd_nxt?, tcp.write_seq?, tcp.rcv_nxt?])
+}
+
+/// Place among the programs that the kernel calls one after the other for one transition.
+fn shadow_rank(program: Program) -> Option<u8> {
+    match program {
+        Program::Prime => Some(0),
+        Program::Shadow => Some(1),
+        Program::Shadow2 => Some(2),
+        Program::Shadow3 => Some(3),
+        Program::Classic => None,
+    }
 }
 
 /// ECONNABORTED, the error of tcp_abort (Linux, all architectures but those with numbers of their own).
