@@ -115,8 +115,12 @@ impl Depth {
     }
 }
 
+/// Counts one more.
+///
+/// # Safety
+/// `word` lies in a map's value.
 #[inline(always)]
-unsafe fn bump(word: *mut u64) -> u64 {
+pub(crate) unsafe fn bump(word: *mut u64) -> u64 {
     // SAFETY: the caller's. A plain increment does: each word has one writer at a time.
     unsafe {
         let value = read_volatile(word) + 1;
