@@ -21,7 +21,7 @@ pub const LANES: usize = NESTING_PROGRAMS * DEPTHS + (PROGRAMS - NESTING_PROGRAM
 /// Programs that leave tokens: prime and every shadow but the last.
 pub const TOKEN_RINGS: usize = 3;
 /// Tokens of one program kept per CPU.
-pub const TOKENS: usize = 8;
+pub const TOKENS: usize = 16;
 /// States per axis of the pair table: the kernel has 13, 16 lets an index be masked.
 pub const PAIR_STATES: usize = 16;
 
@@ -43,7 +43,7 @@ pub struct Token {
 pub struct TokenRing {
     /// Index of the newest token; grows, taken modulo [`TOKENS`].
     pub top: u64,
-    /// Tokens, newest at `top`.
+    /// Tokens, newest at `top`; free slots between them.
     pub tokens: [Token; TOKENS],
 }
 

@@ -14,12 +14,14 @@
 //!
 //! Why nothing is found that was not seen: each program has a ring of tokens of its own, so each has one writer; a slot is
 //! invalid while it is written; and a token names the socket's cookie, so that one that was left over does not stand for
-//! the next socket at the same address. Without cookies (before 5.12) it is the last shadow that takes the token away.
+//! the next socket at the same address.
 //!
-//! What is emitted twice: a transition whose token is gone, since the slots are used round robin and more than seven
-//! transitions came in between, or is elsewhere, since the task went on to another CPU between two programs (from 7.0 on).
-//! Such a repetition carries the later program's number and comes with the same socket and states as the record
-//! before; user space drops it.
+//! The last shadow takes the token away. If that one was skipped the token is left over, until its slot is needed: a free
+//! slot is taken first, so that a task that is kept waiting between two programs finds its token later.
+//!
+//! What is emitted twice: a transition whose token is elsewhere, since the task went on to another CPU between two programs
+//! (from 7.0 on); or whose token is gone, since no slot was free. Such a repetition carries the later program's number
+//! and comes with the same socket and states as the record before; user space drops it.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -56,16 +58,30 @@ pub(crate) fn push(cpu: Cpu, rank: Rank, seen: Seen) {
     // SAFETY: the per-CPU entry is alive, the slot's number is masked.
     unsafe {
         let ring = ring(cpu, rank.0);
-        let top = read_volatile(&raw const (*ring).top) + 1;
-        // First of all, for the kernels on which prime interrupts itself: the nested run must take another slot.
-        write_volatile(&raw mut (*ring).top, top);
-        let token = slot(ring, top);
+        let place = free_place(ring, read_volatile(&raw const (*ring).top) + 1);
+        // On kernels on which prime interrupts itself the nested run has taken its token away before this run goes on.
+        write_volatile(&raw mut (*ring).top, place);
+        let token = slot(ring, place);
         write_volatile(&raw mut (*token).states, INVALID);
         // The pointer as it is: the verifier allows no arithmetic on it, a cast to an integer would be some.
         write_volatile((&raw mut (*token).socket).cast::<*const u8>(), seen.socket.address());
         write_volatile(&raw mut (*token).cookie, cookie);
         write_volatile(&raw mut (*token).states, seen.states());
     }
+}
+
+/// The first free place from `next` on; `next` where none is.
+#[inline(always)]
+unsafe fn free_place(ring: *mut TokenRing, next: u64) -> u64 {
+    let mut ahead = 0;
+    while ahead < TOKENS as u64 {
+        // SAFETY: the caller's ring, and the slot's number is masked.
+        if unsafe { read_volatile(&raw const (*slot(ring, next + ahead)).states) } == INVALID {
+            return next + ahead;
+        }
+        ahead += 1;
+    }
+    next
 }
 
 /// Whether a program before `rank` left a token of this transition; with `take` it is gone afterwards.

@@ -27,13 +27,15 @@ part() {
 
 # What /etc/modules asks for, in its order; says what could not be had.
 load_modules() {
-    while read -r what name; do
+    while read -r what module; do
         if [ "$what" != load ]; then
-            echo "$what $name"
-        elif insmod "/lib/modules/$name.ko"; then
-            echo "loaded $name"
+            # Some are not even listed among those built in, but show themselves.
+            [ -d "/sys/module/$module" ] && what=builtin
+            echo "$what $module"
+        elif insmod "/lib/modules/$module.ko"; then
+            echo "loaded $module"
         else
-            echo "refused $name"
+            echo "refused $module"
         fi
     done </etc/modules
 }

@@ -1,6 +1,7 @@
 //! A guest's only file system: busybox, the programs under test, kernel modules, and what starts them all.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -55,12 +56,18 @@ pub(super) fn write(
     fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
-/// A busybox that needs no library, of the newest suite that has one; kept in `cache`.
+/// A busybox that needs no library and can be run here, of the newest suite that has one; kept in `cache`.
 pub(super) fn busybox(suites: &[Suite], cache: &Path) -> Result<PathBuf> {
     let busybox = cache.join("busybox");
-    if kept::is_intact(&busybox) {
-        return Ok(busybox);
+    if !kept::is_intact(&busybox) {
+        unpack_busybox(suites, cache, &busybox)?;
     }
+    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755))
+        .with_context(|| busybox.display().to_string())?;
+    Ok(busybox)
+}
+
+fn unpack_busybox(suites: &[Suite], cache: &Path, busybox: &Path) -> Result<()> {
     for suite in suites.iter().rev() {
         let Some(package) = suite.packages(&[BUSYBOX], |name| name == BUSYBOX)?.into_iter().next() else {
             continue;
@@ -70,8 +77,7 @@ pub(super) fn busybox(suites: &[Suite], cache: &Path) -> Result<PathBuf> {
         suite.unpack(&package, unpacked.path())?;
         let program = ["bin/busybox", "usr/bin/busybox"].map(|place| unpacked.path().join(place));
         let program = program.into_iter().find(|place| place.is_file()).context("it holds no busybox")?;
-        kept::keep(&busybox, &read(&program)?)?;
-        return Ok(busybox);
+        return kept::keep(busybox, &read(&program)?);
     }
     bail!("no suite of Debian has {BUSYBOX}")
 }

@@ -15,8 +15,8 @@ const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 /// The flavour with the fewest drivers
 const SUFFIX: &str = "-cloud-amd64";
 
-/// Where newer kernels keep the modules of what is in a package of the first prefix
-const MODULES_PREFIX: &str = "linux-modules-";
+/// Where newer kernels keep the modules of what is in a package of the first prefix, and the list of those built in
+const COMPANIONS: [&str; 2] = ["linux-modules-", "linux-base-"];
 
 const IMAGE: &str = "vmlinuz";
 
@@ -127,8 +127,9 @@ impl Kernel<'_> {
         }
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
         let unpacked = tempfile::tempdir_in(cache).context("a temporary folder")?;
-        for package in [Some(self.package.clone()), self.modules_package()?].into_iter().flatten() {
-            println!("unpacking {} {} ({})", package.name, package.version, self.suite.name);
+        println!("unpacking {} {} ({})", self.package.name, self.package.version, self.suite.name);
+        self.suite.unpack(&self.package, unpacked.path())?;
+        for package in self.companions()? {
             self.suite.unpack(&package, unpacked.path())?;
         }
         kept::keep(&files.image, &fs::read(find_image(unpacked.path())?)?)?;
@@ -136,12 +137,15 @@ impl Kernel<'_> {
         Ok(files)
     }
 
-    /// The package with the modules, where it is another one.
-    fn modules_package(&self) -> Result<Option<Package>> {
-        let Some(rest) = self.package.name.strip_prefix(PREFIXES[0]) else { return Ok(None) };
-        let name = format!("{MODULES_PREFIX}{rest}");
-        let packages = self.suite.packages(&[&name], |listed| listed == name)?;
-        Ok(packages.into_iter().find(|package| package.version == self.package.version))
+    /// The packages with the modules, where they are others.
+    fn companions(&self) -> Result<Vec<Package>> {
+        let Some(rest) = self.package.name.strip_prefix(PREFIXES[0]) else { return Ok(Vec::new()) };
+        let names = COMPANIONS.map(|prefix| format!("{prefix}{rest}"));
+        let mut packages = self.suite.packages(&names.each_ref().map(String::as_str), |listed| {
+            names.iter().any(|name| name == listed)
+        })?;
+        packages.retain(|package| package.version == self.package.version);
+        Ok(packages)
     }
 }
 
