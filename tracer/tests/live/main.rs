@@ -14,6 +14,7 @@ mod process;
 mod record;
 mod scenarios;
 mod snapshot;
+mod stuck;
 mod support;
 mod tiers;
 mod unprivileged;
