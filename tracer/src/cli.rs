@@ -11,11 +11,13 @@ mod examples;
 mod filter;
 mod live;
 mod output;
+mod stuck;
 mod value;
 
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
 
 /// How TCP connections open and close, from the kernel's own state transitions.
@@ -40,6 +42,9 @@ pub enum Command {
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),
+    /// Show connections that are stuck while closing: who holds them, since when, and what it means
+    #[command(after_help = examples::STUCK)]
+    Stuck(StuckArgs),
     /// Make connections of every kind in a network namespace of its own, and show that they are seen whole
     #[command(after_help = examples::DEMO)]
     Demo,

@@ -1,14 +1,15 @@
 //! The validated configuration. Whatever can be wrong with the flags is found here, before anything is opened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use finwait_core::TrackerConfig;
+use finwait_core::{NetNs, TrackerConfig};
 use tracer_common::KernelFilter;
 
 use crate::cli::{
     self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
-    RecordArgs, TierChoice, ViewArgs,
+    RecordArgs, StuckArgs, TierChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion};
 
@@ -74,6 +75,8 @@ pub enum Action {
     View(Box<View>),
     /// `record`
     Record(Recording),
+    /// `stuck`
+    Stuck(Stuck),
     /// `demo`
     Demo,
     /// `doctor`
@@ -120,6 +123,19 @@ pub struct Recording {
     pub live: Live,
     /// Until when
     pub limits: Limits,
+}
+
+/// `stuck`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// How long a state is proven to have lasted, at least
+    pub older: Duration,
+    /// Look again this often
+    pub watch: Option<Duration>,
+    /// As JSON
+    pub json: bool,
+    /// These network namespaces; `None`: all that can be reached
+    pub netns: Option<BTreeSet<NetNs>>,
 }
 
 /// Where observations come from.
@@ -189,6 +205,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
+        Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
@@ -230,6 +247,12 @@ fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
     let cli::RecordFormat::Jsonl = args.output;
     let path = args.write.filter(|path| path != Path::new("-"));
     Ok(Recording { path, live: live(&args.live, &filter)?, limits: limits(&args.limits) })
+}
+
+fn stuck(args: &StuckArgs) -> Result<Stuck, ConfigError> {
+    let netns: BTreeSet<NetNs> = args.netns.iter().map(places::netns).collect::<Result<_, _>>()?;
+    let netns = (!netns.is_empty()).then_some(netns);
+    Ok(Stuck { older: args.older, watch: args.watch, json: args.json, netns })
 }
 
 fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {

@@ -7,7 +7,7 @@ use finwait_core::{ClockPair, MonoNs, Observation, Record};
 
 mod columns;
 mod csv;
-mod human;
+pub(crate) mod human;
 mod json;
 mod recording;
 #[cfg(test)]
@@ -16,7 +16,7 @@ mod strip;
 mod table;
 mod text;
 mod verdict;
-mod when;
+pub(crate) mod when;
 
 pub use self::csv::CsvSink;
 pub use json::JsonSink;

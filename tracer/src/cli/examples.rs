@@ -53,6 +53,19 @@ Examples:
 
 A recording is not filtered by process, address or cgroup: do that when it is read.";
 
+pub(super) const STUCK: &str = "\
+Examples:
+  Everything that is closing and does not get on:
+    finwait stuck
+  Watched, as far as it is proven to have lasted half a minute:
+    finwait stuck --watch --older 30s
+  Which processes leak descriptors in CLOSE_WAIT:
+    finwait stuck --json | jq -r 'select(.state == \"CLOSE_WAIT\") | .holders[0].comm' | sort | uniq -c
+
+It needs no kernel programs. Root sees every process and network namespace, others their own. `≥` stands for at least: the
+state began before finwait looked; ages without it are right to the interval. What happened before is proven only where the
+kernel's own times prove it; --watch proves the rest by waiting.";
+
 pub(super) const DEMO: &str = "\
 Examples:
   Seven ways to close, as finwait sees them:

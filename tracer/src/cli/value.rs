@@ -15,6 +15,8 @@ pub const MAX_RING_BYTES: u32 = 1 << 30;
 const PID_LIMIT: u32 = 1 << 22;
 /// TASK_COMM_LEN without its NUL.
 const COMM_BYTES: usize = 15;
+/// Looking at all sockets more often costs too much.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
 /// finwait's own network namespace.
@@ -119,6 +121,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if parsed.is_zero() { Err("nothing happens in no time".to_owned()) } else { Ok(parsed) }
 }
 
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "expected a time with its unit, such as 30s or 1h30m".to_owned())
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|interval| *interval >= MIN_INTERVAL)
+        .ok_or_else(|| "expected a time of at least 1s, such as 5s".to_owned())
+}
+
 pub(super) fn wake_pause(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .ok()
@@ -196,6 +210,8 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(wake_pause("0s"), Ok(Duration::ZERO));
+        assert_eq!((age("0s"), interval("1s")), (Ok(Duration::ZERO), Ok(Duration::from_secs(1))));
+        assert!(age("30").is_err() && interval("999ms").is_err());
         assert!(wake_pause("2s").is_err());
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,12 +141,6 @@ fn root_of(mountinfo: &str) -> Option<PathBuf> {
     mounts.min_by_key(|(root, _)| *root).map(|(_, point)| point)
 }
 
-/// For tests that make a tree of their own: the inode of `path`.
-#[cfg(test)]
-fn id_of(path: &Path) -> CgroupId {
-    CgroupId(fs::metadata(path).unwrap().ino())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +155,11 @@ mod tests {
         assert_eq!(root_of(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
         assert_eq!(root_of("31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw"), None);
         assert_eq!(root_of("nonsense\n\n"), None);
+    }
+
+    /// The inode of `path`.
+    fn id_of(path: &std::path::Path) -> CgroupId {
+        CgroupId(fs::metadata(path).unwrap().ino())
     }
 
     fn tree() -> (tempfile::TempDir, Cgroups) {

@@ -17,6 +17,7 @@ mod rows;
 mod rps;
 mod scenarios;
 mod snapshot;
+mod stuck;
 mod support;
 mod tiers;
 mod unprivileged;
