@@ -44,6 +44,9 @@ part kernel uname -r
 part modules load_modules
 part doctor "@FINWAIT@" doctor
 part demo "@FINWAIT@" demo
+export FINWAIT_ROWS=/tmp/rows
+mkdir "$FINWAIT_ROWS"
 part live "@LIVE@" --show-output @TESTS@
+part rows sh -c 'cat "$FINWAIT_ROWS"/*'
 sync
 poweroff -f

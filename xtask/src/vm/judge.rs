@@ -6,6 +6,7 @@ use crate::live;
 use crate::vm::excuses;
 use crate::vm::guest::Outcome;
 use crate::vm::kernel::Version;
+use crate::vm::matrix::Said;
 
 /// The last line of a demo that saw everything.
 const DEMO_WHOLE: &str = "all seen whole; lost 0";
@@ -21,6 +22,8 @@ pub(super) struct Verdict {
     pub(super) failures: Vec<String>,
     /// Kernel modules that are missing or were refused
     pub(super) without: Vec<String>,
+    /// What each row of the scenario suite proved
+    pub(super) rows: Said,
 }
 
 /// Compares what `outcome` reports with what a guest with `version` has to, when `filters` chose its tests.

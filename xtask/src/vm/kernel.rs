@@ -30,6 +30,11 @@ impl Version {
         self.0.starts_with(&asked.0)
     }
 
+    /// Its first two numbers: 6.1 of 6.1.176.
+    pub(super) fn release(&self) -> String {
+        Self(self.0.iter().copied().take(2).collect()).to_string()
+    }
+
     /// Whether it is older than `major.minor`.
     pub(super) fn before(&self, major: u32, minor: u32) -> bool {
         self.0.as_slice().cmp(&[major, minor]) == Ordering::Less

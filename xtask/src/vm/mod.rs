@@ -8,6 +8,7 @@ mod initramfs;
 mod judge;
 mod kept;
 mod kernel;
+mod matrix;
 mod modules;
 mod transcript;
 
@@ -25,6 +26,7 @@ use guest::Guest;
 use initramfs::Tests;
 use judge::Verdict;
 use kernel::{Choice, Kernel, Version};
+use matrix::Matrix;
 
 /// Which kernels, and how
 #[derive(clap::Args)]
@@ -47,6 +49,9 @@ pub(crate) struct Args {
     /// Minutes after which a guest is given up
     #[arg(long, default_value_t = 30)]
     minutes: u64,
+    /// Write what the guests prove of each scenario into docs/compatibility.md instead of comparing it
+    #[arg(long)]
+    write_rows: bool,
     /// Only say which kernels there are
     #[arg(long)]
     list: bool,
@@ -90,6 +95,11 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let shelf = Shelf { root, folder: &folder, args, busybox: &busybox, binaries: &binaries };
     let table = shelf.run_all(&chosen)?;
     print(&table);
+    if args.write_rows {
+        let mut matrix = Matrix::read(root)?;
+        table.iter().for_each(|(version, verdict)| matrix.take(version, &verdict.rows));
+        matrix.write(root)?;
+    }
     if table.iter().any(|(_, verdict)| !verdict.failures.is_empty()) {
         bail!("not every guest passed");
     }
@@ -135,7 +145,13 @@ impl Shelf<'_> {
         };
         let outcome = guest.run()?;
         fs::remove_file(&initramfs).with_context(|| initramfs.display().to_string())?;
-        let verdict = judge::judge(self.root, &kernel.version, &outcome, &self.args.tests);
+        let mut verdict = judge::judge(self.root, &kernel.version, &outcome, &self.args.tests);
+        verdict.rows = matrix::said(&outcome.transcript);
+        if !self.args.write_rows {
+            let all = self.args.tests.is_empty();
+            let differences = Matrix::read(self.root)?.differences(&kernel.version, &verdict.rows, all);
+            verdict.failures.extend(differences);
+        }
         println!("{} has ended after {} s", kernel.version, start.elapsed().as_secs());
         tell(&guest, &outcome, &verdict);
         Ok(verdict)
