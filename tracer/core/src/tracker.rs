@@ -5,7 +5,9 @@
 
 mod audit;
 mod connection;
+mod sockets;
 mod table;
+mod time_wait;
 
 use std::collections::VecDeque;
 
@@ -14,6 +16,7 @@ use tracer_common::TcpState;
 pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
 use self::table::{Queue, Slot, Table};
+use self::time_wait::TimeWaits;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close;
@@ -31,11 +34,13 @@ pub struct TrackerConfig {
     pub settle_ns: u64,
     /// Whether transition records are wanted
     pub transitions: bool,
+    /// Time-wait sockets followed at once; the default is the kernel's own largest default (tcp_max_tw_buckets)
+    pub time_waits: usize,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true }
+        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true, time_waits: 262_144 }
     }
 }
 
@@ -66,6 +71,7 @@ pub struct Tracker {
     boot: BootId,
     filtered: bool,
     table: Table,
+    time_waits: TimeWaits,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -84,6 +90,7 @@ impl Tracker {
             boot: BootId::default(),
             filtered: false,
             table: Table::new(),
+            time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
             records: VecDeque::new(),
             received: 0,
@@ -102,20 +109,27 @@ impl Tracker {
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
             Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
-            Observation::Reset(event) => self.audit.number(event.stream, event.seq, event.at),
+            Observation::Reset(event) => {
+                self.audit.number(event.stream, event.seq, event.at);
+                self.time_waits.reset(event);
+            }
             Observation::Retransmit(event) => self.audit.number(event.stream, event.seq, event.at),
             Observation::Accept(event) => self.audit.number(event.stream, event.seq, event.at),
-            Observation::TimeWait(event) => self.audit.number(event.stream, event.seq, event.at),
-            Observation::DumpBegin(_)
-            | Observation::Socket(_)
-            | Observation::DumpEnd(_)
-            | Observation::Cgroup(_) => {}
+            Observation::TimeWait(event) => {
+                self.audit.number(event.stream, event.seq, event.at);
+                self.time_waits.event(event, &self.audit);
+            }
+            Observation::DumpBegin(begin) => self.dump_begin(begin),
+            Observation::Socket(row) => self.row(row),
+            Observation::DumpEnd(end) => self.dump_end(end),
+            Observation::Cgroup(_) => {}
         }
     }
 
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
-        self.records.pop_front()
+        let time_wait = |record| Record::TimeWait(Box::new(record));
+        self.records.pop_front().or_else(|| self.time_waits.next_record().map(time_wait))
     }
 
     /// The stream is over: whatever has closed is reported. What is still open has no end to report.
@@ -123,6 +137,7 @@ impl Tracker {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             self.end(slot);
         }
+        self.time_waits.finish(&self.audit);
     }
 
     /// The books.
@@ -153,7 +168,7 @@ impl Tracker {
     /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
     #[must_use]
     pub fn is_settling(&self) -> bool {
-        self.table.len_of(Queue::Settling) > 0
+        self.table.len_of(Queue::Settling) > 0 || self.time_waits.is_settling()
     }
 
     /// What became of every connection.
@@ -166,12 +181,18 @@ impl Tracker {
         self.boot = host.boot_id;
         self.filtered = host.filtered;
         self.audit.begin(host.since);
+        self.time_waits.begin(&host.hooks);
     }
 
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
         self.forget_handshakes(at);
+        self.settle(at);
+        self.time_waits.advance(at, &self.audit);
+    }
+
+    fn settle(&mut self, at: MonoNs) {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             let due = self.table.get(slot).is_none_or(|connection| {
                 let closed_at = connection.last_seen_at();
@@ -293,6 +314,18 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
+        self.leave_time_wait(slot, change);
+    }
+
+    /// A connection that ends may leave a time-wait socket behind; one that begins may take the place of another's.
+    fn leave_time_wait(&mut self, slot: Slot, change: &StateChange) {
+        let Some(connection) = self.table.get(slot) else { return };
+        if change.new == TcpState::Close {
+            let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
+            self.time_waits.closed(connection, from_fin_wait2, &self.audit);
+        } else {
+            self.time_waits.opening(connection, change);
+        }
     }
 
     /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.
