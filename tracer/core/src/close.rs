@@ -16,7 +16,7 @@ use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::observation::Hooks;
-use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom};
+use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
 use crate::tracker::{Audit, Connection};
 
@@ -94,6 +94,21 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         successor: ending.successor,
         role,
         dwells,
+    }
+}
+
+/// Whether the time-wait socket that `connection` leaves begins in FIN_WAIT2, by its last transition alone; `None` if it
+/// leaves none, as far as that shows.
+pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<bool>> {
+    let ending = Ending::of(connection, connection.end.as_deref(), None);
+    match ending.successor {
+        Claim::Known { value: Successor::TimeWait, evidence } => {
+            Some(Claim::Known { value: false, evidence })
+        }
+        _ if ending.hidden_fin_wait2 => {
+            Some(Claim::known(true, [Evidence::StateLeft, Evidence::SockDead, Evidence::ErrNone]))
+        }
+        _ => None,
     }
 }
 

@@ -6,7 +6,9 @@
 mod audit;
 mod connection;
 mod hooked;
+mod sockets;
 mod table;
+mod time_wait;
 
 use std::collections::VecDeque;
 
@@ -16,6 +18,7 @@ pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
 pub(crate) use self::hooked::SentReset;
 use self::table::{Queue, Slot, Table};
+use self::time_wait::TimeWaits;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close::{self, View};
@@ -36,11 +39,13 @@ pub struct TrackerConfig {
     pub settle_ns: u64,
     /// Whether transition records are wanted
     pub transitions: bool,
+    /// Time-wait sockets followed at once; the default is the kernel's own largest default (tcp_max_tw_buckets)
+    pub time_waits: usize,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true }
+        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true, time_waits: 262_144 }
     }
 }
 
@@ -72,6 +77,7 @@ pub struct Tracker {
     filtered: bool,
     hooks: Hooks,
     table: Table,
+    time_waits: TimeWaits,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -91,6 +97,7 @@ impl Tracker {
             filtered: false,
             hooks: Hooks::default(),
             table: Table::new(),
+            time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
             records: VecDeque::new(),
             received: 0,
@@ -112,17 +119,21 @@ impl Tracker {
             Observation::Reset(event) => self.reset(event),
             Observation::Retransmit(event) => self.retransmit(event),
             Observation::Accept(event) => self.accept(event),
-            Observation::TimeWait(event) => self.audit.number(event.stream, event.seq, event.at),
-            Observation::DumpBegin(_)
-            | Observation::Socket(_)
-            | Observation::DumpEnd(_)
-            | Observation::Cgroup(_) => {}
+            Observation::TimeWait(event) => {
+                self.audit.number(event.stream, event.seq, event.at);
+                self.time_waits.event(event, &self.audit);
+            }
+            Observation::DumpBegin(begin) => self.dump_begin(begin),
+            Observation::Socket(row) => self.row(row),
+            Observation::DumpEnd(end) => self.dump_end(end),
+            Observation::Cgroup(_) => {}
         }
     }
 
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
-        self.records.pop_front()
+        let time_wait = |record| Record::TimeWait(Box::new(record));
+        self.records.pop_front().or_else(|| self.time_waits.next_record().map(time_wait))
     }
 
     /// The stream is over: whatever has closed is reported. What is still open has no end to report.
@@ -130,6 +141,7 @@ impl Tracker {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             self.end(slot);
         }
+        self.time_waits.finish(&self.audit);
     }
 
     /// The books.
@@ -161,7 +173,7 @@ impl Tracker {
     /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
     #[must_use]
     pub fn is_settling(&self) -> bool {
-        self.table.len_of(Queue::Settling) > 0
+        self.table.len_of(Queue::Settling) > 0 || self.time_waits.is_settling()
     }
 
     /// What became of every connection.
@@ -175,12 +187,18 @@ impl Tracker {
         self.filtered = host.filtered;
         self.hooks = host.hooks;
         self.audit.begin(host.since);
+        self.time_waits.begin(&host.hooks);
     }
 
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
         self.forget_handshakes(at);
+        self.settle(at);
+        self.time_waits.advance(at, &self.audit);
+    }
+
+    fn settle(&mut self, at: MonoNs) {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             let due = self.table.get(slot).is_none_or(|connection| {
                 let closed_at = connection.last_seen_at();
@@ -224,6 +242,7 @@ impl Tracker {
 
     fn reset(&mut self, event: &ResetEvent) {
         self.audit.number(event.stream, event.seq, event.at);
+        self.time_waits.reset(event);
         if event.stream.program == Program::SendReset
             && let Some(connection) = self.subject(&event.subject)
         {
@@ -339,6 +358,18 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
+        self.leave_time_wait(slot, change);
+    }
+
+    /// A connection that ends may leave a time-wait socket behind; one that begins may take the place of another's.
+    fn leave_time_wait(&mut self, slot: Slot, change: &StateChange) {
+        let Some(connection) = self.table.get(slot) else { return };
+        if change.new == TcpState::Close {
+            let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
+            self.time_waits.closed(connection, from_fin_wait2, &self.audit);
+        } else {
+            self.time_waits.opening(connection, change);
+        }
     }
 
     /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.

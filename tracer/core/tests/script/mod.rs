@@ -1,6 +1,7 @@
 //! A connection's events written as a script: what the kernel would show, step by step.
 #![allow(dead_code)] // each test binary uses its part
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use finwait_core::observation::{
@@ -12,6 +13,8 @@ use finwait_core::{
     BootId, Cookie, MonoNs, NetNs, Observation, Pid, Port, Record, SockAddr, TcpState, Tracker, TrackerConfig,
 };
 
+pub mod time_wait;
+
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
 
@@ -20,6 +23,7 @@ pub const MILLI: u64 = 1_000_000;
 pub struct Script {
     pub observations: Vec<Observation>,
     seq: u64,
+    hook_seqs: BTreeMap<Program, u64>,
 }
 
 /// One socket: carries its sequence numbers from event to event as the kernel does.
@@ -164,7 +168,7 @@ impl Script {
             filtered: false,
             hooks: Hooks::default(),
         };
-        Self { observations: vec![Observation::Host(host)], seq: 0 }
+        Self { observations: vec![Observation::Host(host)], ..Self::default() }
     }
 
     /// `hooks` are in force.
