@@ -11,6 +11,7 @@ mod process;
 mod rust_src;
 mod setup;
 mod sources;
+mod strip;
 mod test;
 mod toolchain;
 mod verify_ebpf;
