@@ -14,7 +14,7 @@ mod output;
 mod value;
 
 pub use filter::{FilterArgs, KernelFilterArgs};
-pub use live::{LiveArgs, TierChoice};
+pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
 

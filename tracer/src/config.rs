@@ -8,7 +8,7 @@ use tracer_common::KernelFilter;
 
 use crate::cli::{
     self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
-    RecordArgs, TierChoice, ViewArgs,
+    RecordArgs, TierChoice, TimeWaitChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion};
 
@@ -145,6 +145,8 @@ pub enum RecordingPath {
 pub struct Live {
     /// Which trace point
     pub tier: TierChoice,
+    /// How time-wait sockets are seen
+    pub time_wait: TimeWaitChoice,
     /// Size of the ring
     pub ring_bytes: u32,
     /// Pause after a wake-up
@@ -239,6 +241,7 @@ fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
     let kernel_filter = filter.kernel_share();
     Ok(Live {
         tier: args.tier,
+        time_wait: args.time_wait,
         ring_bytes: args.ring_bytes,
         wake_pause: args.wake_pause,
         kernel_filter,

@@ -198,7 +198,7 @@ impl Program {
     /// Whether it reports transitions; the others complete what these tell.
     #[must_use]
     pub fn reports_transitions(self) -> bool {
-        matches!(self, Self::Prime | Self::Shadow | Self::Classic)
+        matches!(self, Self::Prime | Self::Shadow | Self::Shadow2 | Self::Shadow3 | Self::Classic)
     }
 }
 

@@ -252,7 +252,7 @@ fn shadow_rank(program: Program) -> Option<u8> {
         Program::Shadow => Some(1),
         Program::Shadow2 => Some(2),
         Program::Shadow3 => Some(3),
-        Program::Classic => None,
+        _ => None,
     }
 }
 
