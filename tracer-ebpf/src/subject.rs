@@ -149,9 +149,12 @@ pub(crate) fn tcp_of(sk: Object) -> Option<Object> {
 /// Which kind of socket hides behind `struct sock *`, as its state tells (net/ipv4/tcp_ipv4.c does the same).
 #[inline(always)]
 pub(crate) fn small_kind(sk: Object) -> Option<u8> {
-    match TcpState::from_raw(sk.read(Field::State)) {
-        Some(TcpState::TimeWait) => Some(SOCKET_TIME_WAIT),
-        Some(TcpState::NewSynRecv) => Some(SOCKET_REQUEST),
-        _ => None,
+    let state: u8 = sk.read(Field::State);
+    if state == TcpState::TimeWait.raw() {
+        Some(SOCKET_TIME_WAIT)
+    } else if state == TcpState::NewSynRecv.raw() {
+        Some(SOCKET_REQUEST)
+    } else {
+        None
     }
 }

@@ -16,7 +16,7 @@ mod stuck;
 mod value;
 
 pub use filter::{FilterArgs, KernelFilterArgs};
-pub use live::{LiveArgs, TierChoice};
+pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
 pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};

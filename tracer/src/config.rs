@@ -9,7 +9,7 @@ use tracer_common::KernelFilter;
 
 use crate::cli::{
     self, Cli, ClosesArgs, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs,
-    LiveArgs, RecordArgs, StuckArgs, TierChoice, ViewArgs,
+    LiveArgs, RecordArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 
@@ -168,6 +168,8 @@ pub enum RecordingPath {
 pub struct Live {
     /// Which trace point
     pub tier: TierChoice,
+    /// How time-wait sockets are seen
+    pub time_wait: TimeWaitChoice,
     /// Size of the ring
     pub ring_bytes: u32,
     /// Pause after a wake-up
@@ -283,6 +285,7 @@ fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
     let kernel_filter = filter.kernel_share();
     Ok(Live {
         tier: args.tier,
+        time_wait: args.time_wait,
         ring_bytes: args.ring_bytes,
         wake_pause: args.wake_pause,
         kernel_filter,

@@ -66,6 +66,8 @@ pub struct KernelCounters {
     pub rescued_candidates: Option<u64>,
     /// Transitions that a shadow found without a token, relevant or not; `None` in the classic tier
     pub untokened: Option<u64>,
+    /// What the hooks beyond the transitions saw and could not report
+    pub hooks_lost: u64,
 }
 
 impl KernelCounters {
@@ -97,7 +99,7 @@ impl KernelCounters {
             recursion_missed: self.recursion_missed,
             rescued: self.rescued_candidates,
             decode_errors,
-            hooks_lost: 0,
+            hooks_lost: self.hooks_lost,
         }
     }
 
@@ -110,6 +112,7 @@ impl KernelCounters {
             recursion_missed: None,
             rescued_candidates: None,
             untokened: None,
+            hooks_lost: 0,
         };
         let (mut untokened, mut irrelevant) = (0, 0);
         for (cpu, state) in cpus.enumerate() {
@@ -158,6 +161,7 @@ impl Probe {
         let at = super::host::monotonic_now();
         let (misses, cpus) = self.misses_and_cpus()?;
         let (mut counters, untokened, irrelevant) = KernelCounters::sum(at, cpus.iter().map(|cpu| &cpu.0));
+        counters.hooks_lost = self.hooks_lost()?;
         if self.tier() == observation::Tier::TpBtf {
             counters.untokened = Some(untokened);
             counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
@@ -196,7 +200,7 @@ impl Probe {
     }
 }
 
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
+pub(super) fn recursion_misses(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 

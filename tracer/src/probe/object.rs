@@ -5,7 +5,8 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use tracer_common::{
-    CONST_FEATURES, CONST_FILTER, CONST_OFFSETS, CONST_PRESENT, KernelFilter, MAP_EVENTS, feature,
+    CONST_FEATURES, CONST_FILTER, CONST_OFFSETS, CONST_PRESENT, CONST_TW_HANDLER, KernelFilter, MAP_EVENTS,
+    feature,
 };
 
 use super::host::{KernelVersion, kernel_release};
@@ -56,6 +57,7 @@ const _: () = assert!(size_of::<KernelFilter>() == 4 * 4 + 2 * 16 * 2 + 8 * 4);
 pub(super) struct Constants {
     layout: Layout,
     filter: FilterBytes,
+    tw_handler: u64,
 }
 
 impl Constants {
@@ -76,7 +78,12 @@ impl Constants {
         if filter != KernelFilter::default() {
             layout.features |= feature::FILTER;
         }
-        Self { layout, filter: FilterBytes(filter) }
+        Self { layout, filter: FilterBytes(filter), tw_handler: 0 }
+    }
+
+    /// Address of tw_timer_handler, which the timer programs look for; without it they find no timer.
+    pub(super) fn with_tw_handler(self, tw_handler: u64) -> Self {
+        Self { tw_handler, ..self }
     }
 }
 
@@ -87,6 +94,7 @@ pub(super) fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, EbpfE
         .override_global(CONST_FEATURES, &constants.layout.features, true)
         .override_global(CONST_PRESENT, &constants.layout.present, true)
         .override_global(CONST_FILTER, &constants.filter, true)
+        .override_global(CONST_TW_HANDLER, &constants.tw_handler, true)
         .map_max_entries(MAP_EVENTS, ring_bytes)
         .load(OBJECT)
 }
@@ -110,7 +118,7 @@ pub(super) fn classic(object: &mut Ebpf) -> Result<&mut TracePoint, ProgramError
     object.program_mut(CLASSIC).ok_or_else(|| missing(CLASSIC))?.try_into()
 }
 
-fn missing(name: &str) -> ProgramError {
+pub(super) fn missing(name: &str) -> ProgramError {
     ProgramError::InvalidName { name: name.to_owned() }
 }
 

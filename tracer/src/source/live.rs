@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use finwait_core::observation::{Counters, Hooks, Host, SCHEMA, TimeWaitSource, Watermark};
+use finwait_core::observation::{Counters, Host, SCHEMA, TimeWaitSource, Watermark};
 use finwait_core::{MonoNs, NetNs, Observation};
 use tracer_common::KernelFilter;
 
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
-use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, rps};
+use crate::probe::host::{boot_id, clock_pair, kernel_release, rps};
 use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
 
 mod listing;
@@ -56,10 +56,11 @@ impl LiveSource {
     pub fn new(mut probe: Probe, stop: &Stop) -> Result<Self, SourceError> {
         let ring = probe.take_ring().map_err(SourceError::kernel)?;
         let host = host(&probe)?;
+        let decoder = probe.decoder();
         Ok(Self {
             probe,
             ring,
-            decoder: Decoder::new(jiffy_ns()),
+            decoder,
             stop: stop.clone(),
             preamble: vec![Observation::Host(host), Observation::Clock(clock_pair())],
             counters: None,
@@ -126,8 +127,12 @@ impl LiveSource {
     /// # Errors
     /// When this host does not let it; the message says what to do.
     pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
-        let config =
-            ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        let config = ProbeConfig {
+            ring_bytes: live.ring_bytes,
+            filter: live.kernel_filter,
+            tier: live.tier.into(),
+            time_wait: live.time_wait.into(),
+        };
         #[cfg(feature = "kernel-log")]
         if live.kernel_log {
             crate::probe::kernel_log::to_stderr();
@@ -171,8 +176,7 @@ impl LiveSource {
             .ring
             .read(&self.stop, timeout, |bytes| {
                 // A record that cannot be read is counted by the decoder.
-                let change = decoder.decode(bytes);
-                batch.extend(change.map(|change| Observation::StateChange(Box::new(change))));
+                batch.extend(decoder.decode(bytes));
             })
             .map_err(SourceError::kernel)?;
         #[cfg(feature = "kernel-log")]
@@ -286,6 +290,6 @@ fn host(probe: &Probe) -> Result<Host, SourceError> {
         since: probe.since(),
         rps: rps(),
         filtered: probe.is_filtered(),
-        hooks: Hooks::default(),
+        hooks: probe.hooks(),
     })
 }

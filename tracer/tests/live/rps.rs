@@ -46,7 +46,12 @@ fn steered() -> Result<Seen> {
     let namespace = Namespace::new()?;
     namespace.client().run(|| Ok(steer_packets()))??;
     let filter = only(namespace.inode());
-    let probe = Probe::attach(&ProbeConfig { ring_bytes: RING_BYTES, filter, tier: TierChoice::TpBtf })?;
+    let probe = Probe::attach(&ProbeConfig {
+        ring_bytes: RING_BYTES,
+        filter,
+        tier: TierChoice::TpBtf,
+        ..ProbeConfig::default()
+    })?;
     let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
     Ok(track(probe, Reading::Always, config, || make(&namespace))?.1)
 }
