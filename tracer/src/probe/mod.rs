@@ -13,6 +13,7 @@ pub mod kernel_log;
 mod load;
 mod object;
 pub mod offsets;
+mod positions;
 pub mod preflight;
 mod privileges;
 mod ring;

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The first one
-# belongs to the kernel, so that nothing it says comes in between.
+# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The
+# first one belongs to the kernel, so that nothing it says comes in between.
 
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
@@ -45,5 +45,8 @@ part modules load_modules
 part doctor "@FINWAIT@" doctor
 part demo "@FINWAIT@" demo
 part live "@LIVE@" --show-output @TESTS@
+if [ -n "@ALONE@" ]; then
+    part alone "@LIVE@" --show-output --test-threads=1 --exact @ALONE@
+fi
 sync
 poweroff -f
