@@ -10,7 +10,7 @@ use crate::libtest::Report;
 
 /// One test name a line; `#` starts a comment.
 const LIST: &str = "tracer/tests/live/LIST";
-/// Likewise: those that run in the guests of `cargo xtask vm` alone.
+/// Likewise: those that run only in the guests of `cargo xtask vm`, each with a guest to itself.
 const LIST_VM: &str = "tracer/tests/live/LIST.vm";
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -40,9 +40,17 @@ pub(crate) fn compare(root: &Path, report: &Report) -> Result<()> {
 
 /// The same in a guest, where `filters` chose among the tests of both lists, as libtest understands them.
 pub(crate) fn compare_in_guest(root: &Path, report: &Report, filters: &[String]) -> Result<()> {
-    let mut listed = listed(root, &[LIST, LIST_VM])?;
-    listed.retain(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())));
-    compare_with(&listed, report)
+    compare_with(&chosen(listed(root, &[LIST, LIST_VM])?, filters), report)
+}
+
+/// The tests that run in guests only, as far as `filters` choose them.
+pub(crate) fn only_in_guests(root: &Path, filters: &[String]) -> Result<Vec<String>> {
+    Ok(chosen(listed(root, &[LIST_VM])?, filters).into_iter().collect())
+}
+
+fn chosen(mut names: BTreeSet<String>, filters: &[String]) -> BTreeSet<String> {
+    names.retain(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())));
+    names
 }
 
 fn listed(root: &Path, lists: &[&str]) -> Result<BTreeSet<String>> {

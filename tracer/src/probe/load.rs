@@ -31,7 +31,7 @@ use super::{
     offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
     preflight,
     reset_reasons::ResetReasons,
-    ring::RingReader,
+    ring::{RingError, RingReader},
 };
 
 /// Which tier to use.
@@ -117,6 +117,9 @@ pub enum ProbeError {
         /// aya's error
         source: MapError,
     },
+    /// The ring cannot be read.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// The ring's reader was taken before.
     #[error("the ring buffer has its reader already")]
     RingTaken,
@@ -239,9 +242,9 @@ impl Probe {
     /// The reader of the records; there is one.
     ///
     /// # Errors
-    /// It was taken before.
+    /// It was taken before, or cannot be mapped.
     pub fn take_ring(&mut self) -> Result<RingReader, ProbeError> {
-        self.ring.take().map(RingReader::new).ok_or(ProbeError::RingTaken)
+        Ok(RingReader::new(self.ring.take().ok_or(ProbeError::RingTaken)?)?)
     }
 
     /// Names of the programs attached and how long they ran: (name, runs, nanoseconds). Numbers stay 0 unless statistics

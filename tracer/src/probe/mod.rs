@@ -18,6 +18,7 @@ pub mod kernel_log;
 mod load;
 mod object;
 pub mod offsets;
+mod positions;
 pub mod preflight;
 mod privileges;
 mod reset_reasons;

@@ -31,8 +31,8 @@ pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
 /// prime and its shadows.
 const TP_BTF: [&str; 4] = [PRIME, SHADOW, SHADOW2, SHADOW3];
 
-/// Since when a trace point's programs run with preemption on: prime and shadow may then both be held by tasks that do not
-/// run (seen on 7.0 to 7.3, not on 6.19).
+/// Since when a trace point's programs run with preemption on (include/linux/tracepoint.h, `__DECLARE_TRACE`: SRCU instead of
+/// preempt_disable): prime and shadow may then both be held by tasks that do not run.
 const PREEMPTED_SINCE: KernelVersion = KernelVersion(7, 0);
 
 /// The programs of the tp_btf tier for this kernel, in the order of attachment.

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The first one
-# belongs to the kernel, so that nothing it says comes in between.
+# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The
+# first one belongs to the kernel, so that nothing it says comes in between.
 
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
@@ -47,6 +47,9 @@ part demo "@FINWAIT@" demo
 export FINWAIT_ROWS=/tmp/rows
 mkdir "$FINWAIT_ROWS"
 part live "@LIVE@" --show-output @TESTS@
+if [ -n "@ALONE@" ]; then
+    part alone "@LIVE@" --show-output --test-threads=1 --exact @ALONE@
+fi
 part rows sh -c 'cat "$FINWAIT_ROWS"/*'
 sync
 poweroff -f

@@ -21,13 +21,16 @@ const FOLDERS: [&str; 5] = ["/proc", "/sys", "/dev", "/tmp", "/etc"];
 pub(super) struct Tests<'a> {
     /// Parts of their names; all if there is none
     pub(super) filters: &'a [String],
+    /// Those that have the guest to themselves, after the others; chosen by the same filters
+    pub(super) alone: Vec<String>,
     pub(super) threads: u32,
 }
 
 impl Tests<'_> {
-    /// Arguments as a shell takes them: filters have no character that means anything to it.
+    /// Arguments as a shell takes them: names have no character that means anything to it.
     fn arguments(&self) -> String {
-        format!("--test-threads={} {}", self.threads, self.filters.join(" "))
+        let skipped: String = self.alone.iter().map(|name| format!(" --skip {name}")).collect();
+        format!("--test-threads={}{skipped} {}", self.threads, self.filters.join(" "))
     }
 }
 
@@ -50,7 +53,8 @@ pub(super) fn write(
         archive.program(text(program)?, &read(program)?)?;
     }
     let init = INIT.replace("@FINWAIT@", text(&binaries.finwait)?).replace("@LIVE@", text(&binaries.live)?);
-    archive.program("/init", init.replace("@TESTS@", &tests.arguments()).as_bytes())?;
+    let init = init.replace("@TESTS@", &tests.arguments()).replace("@ALONE@", &tests.alone.join(" "));
+    archive.program("/init", init.as_bytes())?;
     let mut bytes = archive.finish()?;
     bytes.extend_from_slice(&read(modules)?);
     fs::write(path, bytes).with_context(|| path.display().to_string())

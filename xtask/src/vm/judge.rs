@@ -11,6 +11,9 @@ use crate::vm::matrix::Said;
 /// The last line of a demo that saw everything.
 const DEMO_WHOLE: &str = "all seen whole; lost 0";
 
+/// The live tests: side by side, then those that want the guest to themselves, where there are any.
+const LIVE: [&str; 2] = ["live", "alone"];
+
 /// One line of the table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
@@ -46,9 +49,8 @@ pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome, filters: 
     if transcript.status("demo") != Some(0) || !whole {
         verdict.failures.push("`finwait demo` did not see all it made".to_owned());
     }
-    let mut report = transcript.tests("live");
+    let (mut report, status) = (transcript.tests(&LIVE), transcript.worst_status(&LIVE));
     verdict.passed = report.ok.len();
-    let status = transcript.status("live");
     for test in std::mem::take(&mut report.not_ok) {
         match excuses::reason(&test, version) {
             // Only one that has ended may be excused.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::apt;
+use crate::{apt, live};
 use binaries::Binaries;
 use guest::Guest;
 use initramfs::Tests;
@@ -131,7 +131,8 @@ impl Shelf<'_> {
         let files = kernel.files(&self.folder.join("kernels"), self.busybox)?;
         let name = |suffix: &str| self.folder.join(format!("{}.{suffix}", kernel.version));
         let initramfs = name("initramfs");
-        let tests = Tests { filters: &self.args.tests, threads: self.args.threads };
+        let alone = live::only_in_guests(self.root, &self.args.tests)?;
+        let tests = Tests { filters: &self.args.tests, alone, threads: self.args.threads };
         initramfs::write(&initramfs, self.busybox, self.binaries, &files.modules, &tests)?;
         println!("booting {}", kernel.version);
         let start = Instant::now();
@@ -186,7 +187,7 @@ fn tell(guest: &Guest<'_>, outcome: &guest::Outcome, verdict: &Verdict) {
         return;
     }
     println!("  its report: {}", guest.log.display());
-    if outcome.transcript.status("live").is_none() && !outcome.console.is_empty() {
+    if outcome.transcript.status("kernel").is_none() && !outcome.console.is_empty() {
         println!("  its kernel said last:\n{}", outcome.console);
     }
 }
