@@ -38,7 +38,7 @@ pub(crate) fn record(connection: &Connection, audit: &Audit, seen_until: MonoNs)
         opener: opener(connection, &continuity, &role),
         acceptor: Claim::Unknown(Reason::NotVisible),
         closer: closer(connection, &continuity),
-        holder: None,
+        holder: connection.holder,
         cause: Claim::Unknown(Reason::NotVisible),
         exit_signal: None,
         wave_times: crate::record::WaveTimes { waves: [Claim::Unknown(Reason::NotVisible); 4], slow: None },
@@ -87,7 +87,7 @@ pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<
 fn seen_from(connection: &Connection) -> SeenFrom {
     match connection.trace.first().map(|trace| trace.step) {
         Some(first) if continuity::is_birth(first) => SeenFrom::Handshake,
-        Some(first) if first.new == TcpState::Close => SeenFrom::CloseOnly,
+        Some(first) if first.new == TcpState::Close && !connection.listed => SeenFrom::CloseOnly,
         _ => SeenFrom::Middle,
     }
 }

@@ -8,6 +8,7 @@ mod connection;
 mod sockets;
 mod table;
 mod time_wait;
+mod workloads;
 
 use std::collections::VecDeque;
 
@@ -15,13 +16,15 @@ use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
+use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
+use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close;
 use crate::id::{BootId, SocketKey};
-use crate::observation::{Host, Observation, StateChange};
+use crate::observation::{Host, Observation, StateChange, Tier};
 use crate::record::{Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -70,8 +73,12 @@ pub struct Tracker {
     config: TrackerConfig,
     boot: BootId,
     filtered: bool,
+    tier: Tier,
     table: Table,
     time_waits: TimeWaits,
+    /// The dump of connections under way
+    listing: Option<Listing>,
+    workloads: Workloads,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -89,6 +96,9 @@ impl Tracker {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
             filtered: false,
+            tier: Tier::TpBtf,
+            listing: None,
+            workloads: Workloads::default(),
             table: Table::new(),
             time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
@@ -122,7 +132,7 @@ impl Tracker {
             Observation::DumpBegin(begin) => self.dump_begin(begin),
             Observation::Socket(row) => self.row(row),
             Observation::DumpEnd(end) => self.dump_end(end),
-            Observation::Cgroup(_) => {}
+            Observation::Cgroup(names) => self.workloads.learn(names),
         }
     }
 
@@ -180,6 +190,7 @@ impl Tracker {
     fn begin(&mut self, host: &Host) {
         self.boot = host.boot_id;
         self.filtered = host.filtered;
+        self.tier = host.tier;
         self.audit.begin(host.since);
         self.time_waits.begin(&host.hooks);
     }
@@ -208,6 +219,9 @@ impl Tracker {
     fn state_change(&mut self, change: &StateChange) {
         self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
+        if let Some(listing) = &mut self.listing {
+            listing.touch(change);
+        }
         let Some(key) = key_of(change) else {
             self.received += 1; // a socket without any name: nothing to follow
             return;
@@ -293,8 +307,7 @@ impl Tracker {
     fn step(&mut self, slot: Slot, change: &StateChange) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
-        let follows = connection.last().is_some();
-        let broken = follows && connection.state != change.old;
+        let broken = connection.last().is_some_and(|last| last.step.new != change.old);
         let in_old_state_ns = in_old_state(connection, change, &self.audit);
         connection.apply(change, actor.value().copied());
         let record = self.config.transitions.then(|| {
@@ -360,7 +373,8 @@ impl Tracker {
         }
         self.fates.closed += 1;
         let seen_until = self.newest;
-        let record = close::record(&connection, &self.audit, seen_until);
+        let mut record = close::record(&connection, &self.audit, seen_until);
+        record.workload = self.workloads.of(connection.cgroup);
         self.records.push_back(Record::Close(Box::new(record)));
     }
 }
