@@ -66,7 +66,7 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         opener: owners::opener(connection, &continuity, &role),
         acceptor: owners::acceptor(connection, &continuity, &role, view),
         closer: owners::closer(connection, &continuity),
-        holder: None,
+        holder: connection.holder,
         cause,
         exit_signal,
         wave_times: times::times(connection, &continuity, &ending, &waves, &dwells),
@@ -115,7 +115,7 @@ pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<
 fn seen_from(connection: &Connection) -> SeenFrom {
     match connection.trace.first().map(|trace| trace.step) {
         Some(first) if continuity::is_birth(first) => SeenFrom::Handshake,
-        Some(first) if first.new == TcpState::Close => SeenFrom::CloseOnly,
+        Some(first) if first.new == TcpState::Close && !connection.listed => SeenFrom::CloseOnly,
         _ => SeenFrom::Middle,
     }
 }

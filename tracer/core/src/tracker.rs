@@ -9,6 +9,7 @@ mod hooked;
 mod sockets;
 mod table;
 mod time_wait;
+mod workloads;
 
 use std::collections::VecDeque;
 
@@ -17,15 +18,17 @@ use tracer_common::TcpState;
 pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
 pub(crate) use self::hooked::SentReset;
+use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
+use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close::{self, View};
 use crate::id::{BootId, SocketKey};
 use crate::observation::{
     AcceptEvent, Hooks, Host, Observation, Program, ResetEvent, RetransmitEvent, SocketKind, StateChange,
-    Subject,
+    Subject, Tier,
 };
 use crate::record::{Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
@@ -76,8 +79,12 @@ pub struct Tracker {
     boot: BootId,
     filtered: bool,
     hooks: Hooks,
+    tier: Tier,
     table: Table,
     time_waits: TimeWaits,
+    /// The dump of connections under way
+    listing: Option<Listing>,
+    workloads: Workloads,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -96,6 +103,9 @@ impl Tracker {
             boot: BootId::default(),
             filtered: false,
             hooks: Hooks::default(),
+            tier: Tier::TpBtf,
+            listing: None,
+            workloads: Workloads::default(),
             table: Table::new(),
             time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
@@ -126,7 +136,7 @@ impl Tracker {
             Observation::DumpBegin(begin) => self.dump_begin(begin),
             Observation::Socket(row) => self.row(row),
             Observation::DumpEnd(end) => self.dump_end(end),
-            Observation::Cgroup(_) => {}
+            Observation::Cgroup(names) => self.workloads.learn(names),
         }
     }
 
@@ -186,6 +196,7 @@ impl Tracker {
         self.boot = host.boot_id;
         self.filtered = host.filtered;
         self.hooks = host.hooks;
+        self.tier = host.tier;
         self.audit.begin(host.since);
         self.time_waits.begin(&host.hooks);
     }
@@ -216,6 +227,9 @@ impl Tracker {
     fn state_change(&mut self, change: &StateChange) {
         self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
+        if let Some(listing) = &mut self.listing {
+            listing.touch(change);
+        }
         let Some(key) = key_of(change) else {
             self.received += 1; // a socket without any name: nothing to follow
             return;
@@ -337,8 +351,7 @@ impl Tracker {
     fn step(&mut self, slot: Slot, change: &StateChange) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
-        let follows = connection.last().is_some();
-        let broken = follows && connection.state != change.old;
+        let broken = connection.last().is_some_and(|last| last.step.new != change.old);
         let in_old_state_ns = in_old_state(connection, change, &self.audit);
         connection.apply(change, actor.value().copied());
         let record = self.config.transitions.then(|| {
@@ -404,7 +417,8 @@ impl Tracker {
         }
         self.fates.closed += 1;
         let view = View { audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
-        let record = close::record(&connection, &view);
+        let mut record = close::record(&connection, &view);
+        record.workload = self.workloads.of(connection.cgroup);
         self.records.push_back(Record::Close(Box::new(record)));
     }
 }

@@ -81,6 +81,10 @@ pub(crate) struct Connection {
     pub(crate) mark: Option<u32>,
     pub(crate) is_mptcp: Option<bool>,
     pub(crate) had_inode: bool,
+    /// A dump of the sockets showed it before any of its events
+    pub(crate) listed: bool,
+    /// Who had a descriptor of it in the last dump
+    pub(crate) holder: Option<Owner>,
     pub(crate) opener: Option<Owner>,
     /// With the index of its event
     pub(crate) closer: Option<(usize, Owner)>,
@@ -103,10 +107,16 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
     pub(crate) fn first_seen(boot: BootId, socket: SocketKey, change: &StateChange) -> Self {
+        let id = ConnId { boot, socket, generation: change.at.0 };
+        Self::new(id, change.family, change.old, change.stream)
+    }
+
+    /// A connection in `state` of which no event was seen; `last_stream` is where the next one is expected from.
+    pub(crate) fn new(id: ConnId, family: Family, state: TcpState, last_stream: Stream) -> Self {
         Self {
-            id: ConnId { boot, socket, generation: change.at.0 },
-            family: change.family,
-            state: change.old,
+            id,
+            family,
+            state,
             tuple: Tuple::default(),
             netns: None,
             cgroup: None,
@@ -114,13 +124,15 @@ impl Connection {
             mark: None,
             is_mptcp: None,
             had_inode: false,
+            listed: false,
+            holder: None,
             opener: None,
             closer: None,
             owner: None,
             closing: Closing::default(),
             trace: Vec::new(),
             steps_dropped: 0,
-            last_stream: change.stream,
+            last_stream,
             previous_err: None,
             end: None,
             held: None,

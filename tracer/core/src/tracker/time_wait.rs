@@ -25,7 +25,8 @@ use hashbrown::{HashMap, HashSet};
 use tracer_common::TcpState;
 
 use self::entry::{End, Entry, Origin, Sighting, Taker};
-use self::store::{Names, Place, Serial, Store};
+pub(super) use self::store::{Names, Place};
+use self::store::{Serial, Store};
 use self::verdict::Court;
 use super::{Audit, Connection};
 use crate::claim::{Claim, Evidence, Reason};
