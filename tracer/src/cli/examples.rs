@@ -67,11 +67,11 @@ Examples:
   Watched, as far as it is proven to have lasted half a minute:
     finwait stuck --watch --older 30s
   Which processes leak descriptors in CLOSE_WAIT:
-    finwait stuck --json | jq -r 'select(.state == \"CLOSE_WAIT\") | .holders[0].comm' | sort | uniq -c
+    finwait stuck --json | jq -r 'select(.state == \"CLOSE_WAIT\") | .holders[0].comm' | sort
 
-It needs no kernel programs. Root sees every process and network namespace, others their own. `≥` stands for at least: the
-state began before finwait looked; ages without it are right to the interval. What happened before is proven only where the
-kernel's own times prove it; --watch proves the rest by waiting.";
+It needs no kernel programs. Root sees every process and network namespace, others their own.
+`≥` stands for at least: the state began before finwait looked, and this much is proven by the
+kernel's own times or by looking again. An age without it is right to the interval of --watch.";
 
 pub(super) const DEMO: &str = "\
 Examples:

@@ -20,7 +20,7 @@ pub(super) const OWN: &str = "/proc/thread-self/ns/net";
 pub enum Unreachable {
     /// The namespaces of these processes may not be looked at: PTRACE_MODE_READ, that is their user or CAP_SYS_PTRACE
     #[error(
-        "the network namespaces of {count} processes may not be looked at (the first is {first}): {source}"
+        "network namespaces of processes that may not be looked at ({count}, the first is {first}): {source}"
     )]
     Processes {
         /// How many

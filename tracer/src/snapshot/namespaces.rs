@@ -78,6 +78,11 @@ impl Namespaces {
             refreshed.opened.push(socket.netns());
             self.sockets.insert(socket.netns(), socket);
         }
+        // Processes that are hidden are no loss where all that was asked for was found elsewhere.
+        let all_open = |wanted: &BTreeSet<NetNs>| wanted.iter().all(|netns| self.sockets.contains_key(netns));
+        if self.wanted.as_ref().is_some_and(all_open) {
+            self.unreachable.clear();
+        }
         refreshed
     }
 

@@ -45,6 +45,7 @@ pub fn run(asked: &Stuck, out: &mut dyn Write) -> Result<(), StuckError> {
         memory: Memory::default(),
         lookups: Lookups { cgroups: Cgroups::find().ok() },
         older_ns: u64::try_from(asked.older.as_nanos()).unwrap_or(u64::MAX),
+        begun: false,
         told: Vec::new(),
     };
     looking.look()?;
@@ -77,6 +78,8 @@ struct Looking {
     memory: Memory,
     lookups: Lookups,
     older_ns: u64,
+    /// A table was shown
+    begun: bool,
     /// Notes of the last table
     told: Vec<String>,
 }
@@ -102,11 +105,15 @@ impl Looking {
             return Ok(out.flush().map_err(SinkError::stdout)?);
         }
         let text = table::table(&picture);
-        let clear = if clear { CLEAR } else { "" };
-        write!(out, "{clear}{text}").and_then(|()| out.flush()).map_err(SinkError::stdout)?;
+        let before = match (clear, std::mem::replace(&mut self.begun, true)) {
+            (true, _) => CLEAR,
+            (false, true) => "\n",
+            (false, false) => "",
+        };
+        write!(out, "{before}{text}").and_then(|()| out.flush()).map_err(SinkError::stdout)?;
         let notes = [table::notes(&picture, self.older_ns), self.unreachable()].concat();
         // What was said once is still there to be read, unless it was cleared away.
-        if !clear.is_empty() || notes != self.told {
+        if clear || notes != self.told {
             for note in &notes {
                 // stderr may be gone; that is no reason to fail.
                 _ = writeln!(io::stderr(), "finwait: {}", safe(note));

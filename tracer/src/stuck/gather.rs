@@ -72,7 +72,7 @@ pub struct Picture {
     pub failures: Vec<DiagError>,
     /// The kernel says that a dump may be spoilt
     pub interrupted: bool,
-    /// Processes whose descriptors could not be looked at
+    /// Processes whose descriptors may not be looked at; `None` where there was no reason to look
     pub hidden_processes: Option<usize>,
 }
 
@@ -113,7 +113,7 @@ pub fn gather(
     }
     let inodes: HashSet<u64> = old.iter().filter_map(|(row, _)| row.inode).collect();
     let held = holders(&inodes).ok();
-    picture.hidden_processes = held.as_ref().map(|held| held.hidden);
+    picture.hidden_processes = held.as_ref().filter(|_| !inodes.is_empty()).map(|held| held.hidden);
     let mut sockets: Vec<StuckSocket> =
         old.into_iter().map(|(row, age)| stuck(row, age, held.as_ref(), lookups)).collect();
     sockets.sort_by_key(|socket| std::cmp::Reverse(socket.age.at_least_ns));

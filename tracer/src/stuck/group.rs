@@ -28,7 +28,7 @@ pub struct Group {
     pub meaning: &'static str,
 }
 
-/// The groups of `sockets`: the one with the oldest socket first.
+/// The groups of `sockets`: the one with the oldest socket first, of equals the larger.
 #[must_use]
 pub fn groups(sockets: &[StuckSocket]) -> Vec<Group> {
     let mut sorted: HashMap<Key<'_>, Vec<&StuckSocket>> = HashMap::new();
@@ -37,10 +37,8 @@ pub fn groups(sockets: &[StuckSocket]) -> Vec<Group> {
     }
     let mut groups: Vec<Group> = sorted.into_values().filter_map(group).collect();
     groups.sort_by(|a, b| {
-        b.oldest
-            .at_least_ns
-            .cmp(&a.oldest.at_least_ns)
-            .then_with(|| (a.state, &a.owner).cmp(&(b.state, &b.owner)))
+        let worse = (b.oldest.at_least_ns, b.count).cmp(&(a.oldest.at_least_ns, a.count));
+        worse.then_with(|| (a.state, &a.owner).cmp(&(b.state, &b.owner)))
     });
     groups
 }
