@@ -5,8 +5,8 @@ use std::fmt;
 
 use finwait_core::observation::ReasonName;
 use finwait_core::record::{
-    CloseKind, CloseRecord, Endpoint, FirstCloser, Reset, ResetCause, ResetDirection, SeenFrom, TimeWaitEnd,
-    TimeWaitRecord,
+    CloseKind, CloseRecord, Endpoint, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection,
+    SeenFrom, TimeWaitEnd, TimeWaitRecord,
 };
 use finwait_core::{Claim, TcpState};
 
@@ -40,6 +40,8 @@ pub struct Tally {
     pub time_waits: BTreeMap<&'static str, u64>,
     /// Connections of which both ends were joined; each end is one of `closes`
     pub both_ends: u64,
+    /// Closes that did not get their time to be joined, for want of room
+    pub hurried: u64,
 }
 
 /// FINs that went again, as far as that is known.
@@ -62,7 +64,7 @@ impl FinsResent {
     }
 
     fn add(&mut self, record: &CloseRecord) {
-        let fins = record.fin_retransmits.value().map_or(0, |resent| resent.fins());
+        let fins = record.fin_retransmits.value().map_or(0, FinRetransmits::fins);
         self.fins += u64::from(fins);
         self.closes += u64::from(fins > 0);
     }
@@ -202,11 +204,16 @@ impl Tally {
         (all > 0).then(|| format!("{sockets}: {}", ends.join(", ")))
     }
 
-    /// `12 seen from both ends`
+    /// `12 connections seen from both ends`
     #[must_use]
     pub fn joined(&self) -> Option<String> {
-        let connections = human::counted(self.both_ends, "connection", "connections");
-        (self.both_ends > 0).then(|| format!("{connections} seen from both ends"))
+        let joined =
+            format!("{} seen from both ends", human::counted(self.both_ends, "connection", "connections"));
+        match (self.both_ends, self.hurried) {
+            (0, 0) => None,
+            (_, 0) => Some(joined),
+            (_, hurried) => Some(format!("{joined} ({} had no room to wait)", human::count(hurried))),
+        }
     }
 
     fn note_slowest(&mut self, record: &CloseRecord) {
