@@ -44,10 +44,9 @@ pub fn compare(made: &Made, closes: &[CloseRecord], depth: Depth) -> Verdict {
     for (connection, side, expected) in sides(made) {
         verdict.sides += 1;
         let who = format!("{}, {}", connection.name, side.name());
-        let complaints = match closes_of(connection, side, closes).as_slice() {
-            [] => vec!["no close record".to_owned()],
-            [record] => [shortfalls(record, expected, depth), false_claims(record, expected)].concat(),
-            several => vec![format!("{} close records", several.len())],
+        let complaints = match record_of(made, connection, side, closes) {
+            Ok(record) => [shortfalls(record, expected, depth), false_claims(record, expected)].concat(),
+            Err(complaint) => vec![complaint],
         };
         verdict.whole += usize::from(complaints.is_empty());
         verdict.complaints.extend(complaints.into_iter().map(|what| format!("{who}: {what}")));
@@ -60,6 +59,29 @@ pub fn sides(made: &Made) -> impl Iterator<Item = (&MadeConnection, SideName, &M
     made.connections
         .iter()
         .flat_map(|connection| connection.sides().map(move |(name, side)| (connection, name, side)))
+}
+
+/// The record of one side. Where the same two ends were connected more than once, the records come in the order of the
+/// connections.
+///
+/// # Errors
+/// What is wrong when there is not exactly one for each of them.
+pub fn record_of<'a>(
+    made: &Made,
+    connection: &MadeConnection,
+    side: SideName,
+    closes: &'a [CloseRecord],
+) -> Result<&'a CloseRecord, String> {
+    let same: Vec<_> =
+        made.connections.iter().filter(|other| other.ends(side) == connection.ends(side)).collect();
+    let place = same.iter().position(|other| core::ptr::eq(*other, connection)).unwrap_or(0);
+    let mut records = closes_of(connection, side, closes);
+    records.sort_by_key(|record| record.steps.first().map(|step| step.at));
+    match (records.len(), records.get(place)) {
+        (0, _) => Err("no close record".to_owned()),
+        (found, Some(record)) if found == same.len() => Ok(record),
+        (found, _) => Err(format!("{found} close records")),
+    }
 }
 
 /// The records that speak of one side. Several connections of one descriptor may share a remote end; then the port

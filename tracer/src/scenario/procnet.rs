@@ -14,8 +14,9 @@ pub struct Row {
     pub remote: SocketAddr,
     /// As the kernel shows it
     pub state: TcpState,
-    /// The socket's inode; 0 where no descriptor refers to it
-    pub inode: u64,
+    /// The timer that runs (get_tcp4_sock: 0 none, 1 retransmission, 2 keepalive, 4 zero-window probe; 3 is that of a
+    /// mini-socket)
+    pub timer: u8,
 }
 
 /// Every TCP socket in the namespace of `thread`, one of this process. IPv4-mapped addresses are given as IPv4.
@@ -42,8 +43,8 @@ fn parse(line: &str) -> Option<Row> {
     let local = endpoint(fields.next()?)?;
     let remote = endpoint(fields.next()?)?;
     let state = TcpState::from_raw(u8::from_str_radix(fields.next()?, 16).ok()?)?;
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some(Row { local, remote, state, inode })
+    let timer = fields.nth(1)?.split_once(':')?.0.parse().ok()?;
+    Some(Row { local, remote, state, timer })
 }
 
 /// The address is printed as one 32-bit number in the machine's order for each four bytes.
@@ -74,7 +75,7 @@ mod tests {
         let row = parse(line).unwrap();
         assert_eq!(row.local, "127.0.2.3:8080".parse().unwrap());
         assert_eq!(row.remote, "127.0.0.1:50000".parse().unwrap());
-        assert_eq!((row.state, row.inode), (TcpState::TimeWait, 0));
+        assert_eq!((row.state, row.timer), (TcpState::TimeWait, 3));
         let mapped = endpoint("0000000000000000FFFF00000100007F:0050").unwrap();
         assert_eq!(mapped, "127.0.0.1:80".parse().unwrap());
         assert_eq!(endpoint("00000000000000000000000001000000:0050").unwrap(), "[::1]:80".parse().unwrap());

@@ -164,6 +164,15 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Waits until a mini-socket has taken the place of the socket `local` → `remote`.
+    pub fn wait_for_mini_socket(&self, local: SocketAddr, remote: SocketAddr) -> Result<()> {
+        const TIMER: u8 = 3;
+        until("a mini-socket", || {
+            let there = |row: &Row| (row.local, row.remote, row.timer) == (local, remote, TIMER);
+            Ok(self.rows()?.iter().any(there).then_some(()))
+        })
+    }
+
     /// Waits until neither end of `local` – `remote` can change its state any more.
     pub fn settle(&self, local: SocketAddr, remote: SocketAddr) -> Result<()> {
         until("the end of a connection", || {

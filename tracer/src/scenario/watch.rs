@@ -85,12 +85,22 @@ pub fn track_with<T, E: From<ScenarioError>>(
         Reading::Always => thread::scope(|scope| {
             let stopped = stop.clone();
             let reader = scope.spawn(move || read(source, config, &stopped, each));
+            let ending = StopOnDrop(&stop);
             let made = traffic();
-            stop.request();
+            drop(ending);
             let panicked = |_| ScenarioError::unexpected("the thread that reads the ring panicked");
             let seen = reader.join().map_err(panicked)?;
             Ok((made?, seen?))
         }),
+    }
+}
+
+/// Ends the reading also when the traffic panics: the scope would wait for the reader forever.
+struct StopOnDrop<'a>(&'a Stop);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.request();
     }
 }
 

@@ -3,7 +3,7 @@
 use finwait_core::record::CloseRecord;
 use finwait_core::{TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{Depth, closes_of, compare, sides};
+use tracer::scenario::check::{Depth, compare, record_of, sides};
 use tracer::scenario::stage::Stage;
 use tracer::scenario::watch::{Reading, Seen, only, track};
 use tracer::scenario::{Made, MadeConnection, Namespace, Result, Scenario, SideName};
@@ -12,7 +12,8 @@ use tracer_common::KernelFilter;
 use crate::wire::agreement::contradictions;
 use crate::wire::exchange::Exchange;
 use crate::wire::link::Link;
-use crate::wire::tap::{self, Tap};
+use crate::wire::segment::Segment;
+use crate::wire::tap::{self, Tap, Way};
 
 /// One run of a scenario.
 pub(crate) struct Run {
@@ -33,6 +34,15 @@ enum Hosts {
 pub(crate) struct Wire {
     client: Vec<tap::Seen>,
     server: Vec<tap::Seen>,
+}
+
+impl Wire {
+    fn of(&self, side: SideName) -> &[tap::Seen] {
+        match side {
+            SideName::Client => &self.client,
+            SideName::Server => &self.server,
+        }
+    }
 }
 
 /// Attaches with `filter`, an 8 MiB ring.
@@ -112,28 +122,31 @@ impl Run {
             if connection.local == connection.remote || connection.local.port() == 0 {
                 continue;
             }
-            for record in closes_of(connection, side, &self.seen.closes) {
-                let who = format!("{}, {}", connection.name, side.name());
-                let exchange = self.exchange(connection, side, record);
-                let complaints = contradictions(record, &self.seen.transitions, &exchange);
-                found.extend(complaints.into_iter().map(|what| format!("{who}: {what}")));
-            }
+            let Ok(record) = record_of(&self.made, connection, side, &self.seen.closes) else { continue };
+            let who = format!("{}, {}", connection.name, side.name());
+            let exchange = self.exchange(connection, side, record);
+            let complaints = contradictions(record, &self.seen.transitions, &exchange);
+            found.extend(complaints.into_iter().map(|what| format!("{who}: {what}")));
         }
         found
     }
 
     fn exchange(&self, connection: &MadeConnection, side: SideName, record: &CloseRecord) -> Exchange {
-        let seen = match side {
-            SideName::Client => &self.wire.client,
-            SideName::Server => &self.wire.server,
-        };
         let (local, remote) = connection.ends(side);
-        Exchange::of(seen, local, remote, record.last_seen_at)
+        Exchange::of(self.wire.of(side), local, remote, record.last_seen_at)
     }
 
     /// What the client's host, or else the server's, sent and received of the `index`th connection.
     pub(crate) fn wire(&self, index: usize, side: SideName) -> Exchange {
         self.exchange(&self.made.connections[index], side, self.close(index, side))
+    }
+
+    /// How many segments of the `index`th connection that `which` picks were sent at that end.
+    pub(crate) fn sent(&self, index: usize, side: SideName, which: impl Fn(&Segment) -> bool) -> u32 {
+        let (local, remote) = self.made.connections[index].ends(side);
+        let seen = self.wire.of(side).iter().filter(|seen| seen.way == Way::Sent).map(|seen| seen.segment);
+        let own = seen.filter(|segment| (segment.from, segment.to) == (local, remote));
+        u32::try_from(own.filter(which).count()).expect("a count")
     }
 
     /// The record of the client's socket in the `index`th connection.
@@ -147,9 +160,8 @@ impl Run {
     }
 
     fn close(&self, index: usize, side: SideName) -> &CloseRecord {
-        let closes = closes_of(&self.made.connections[index], side, &self.seen.closes);
-        assert_eq!(closes.len(), 1, "{side:?} of {:?}", self.made.connections[index]);
-        closes[0]
+        let connection = &self.made.connections[index];
+        record_of(&self.made, connection, side, &self.seen.closes).expect("a record of the side")
     }
 }
 

@@ -172,6 +172,21 @@ impl Link {
         })
     }
 
+    /// Waits until both hosts have acknowledged all that came to them.
+    pub(crate) fn wait_acknowledged(&self) -> Result<()> {
+        let behind = |log: &[Judged], toward: Toward| {
+            let sent = log.iter().rev().filter(|judged| judged.toward == toward);
+            let last = sent.map(|judged| judged.segment).find(|segment| segment.end_seq() != segment.seq);
+            let mut back = log.iter().filter(|judged| judged.toward != toward);
+            last.is_some_and(|last| !back.any(|judged| judged.segment.covers(last.end_seq())))
+        };
+        until("everything to be acknowledged", || {
+            let state = self.shared.state();
+            let any = [Toward::Client, Toward::Server].into_iter().any(|toward| behind(&state.log, toward));
+            Ok((!any).then_some(()))
+        })
+    }
+
     /// Sends a reset `from` → `to` with the sequence number that `to` expects, as an attacker or a middlebox would.
     pub(crate) fn inject_reset(&self, from: SocketAddr, to: SocketAddr) -> Result<()> {
         let toward = if to.ip() == IpAddr::V4(SERVER) { Toward::Server } else { Toward::Client };

@@ -1,0 +1,177 @@
+//! What follows the close: TIME_WAIT reused, hit by a SYN or a reset, listened over, or without room.
+
+use std::net::SocketAddr;
+
+use finwait_core::TcpState::TimeWait;
+use finwait_core::record::Successor;
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
+use tracer::scenario::stage::{Listening, Pair, Stage, connect_socket};
+use tracer::scenario::{Context, Fact, Made, Result, ScenarioError};
+
+use super::{client_closes_first, server_closes_first, set_sysctl};
+use crate::support::{Run, on_loopback, over_link};
+
+/// Connects from `from`, which may be in use by a mini-socket.
+fn pair_from(stage: &Stage<'_>, listening: &Listening, from: SocketAddr) -> Result<Pair> {
+    let to = listening.address;
+    let client = stage.client().run(move || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&from.into())?;
+        connect_socket(socket, to)
+    })?;
+    stage.pair_of(client, listening)
+}
+
+/// Two connections between the same two ends, the first of which leaves a TIME_WAIT with the client or the server.
+fn twice(name: &'static str, client_waits: bool) -> Run {
+    on_loopback(|stage| {
+        let listening = stage.listen()?;
+        let pair = pair_from(stage, &listening, SocketAddr::new(stage.address(), 0))?;
+        let from = pair.local;
+        let first = if client_waits {
+            client_closes_first(stage, name, pair)?
+        } else {
+            server_closes_first(stage, name, pair)?
+        };
+        let (waiting, other) = if client_waits { (from, first.remote) } else { (first.remote, from) };
+        stage.wait_for(waiting, other, TimeWait)?;
+        let again = pair_from(stage, &listening, from)?;
+        let second = server_closes_first(stage, name, again)?;
+        let listeners = vec![stage.close_listener(listening)?];
+        Ok(Made { connections: vec![first, second], listeners })
+    })
+}
+
+/// Both connections were told apart, in order, though addresses and ports are the same.
+fn assert_told_apart(run: &Run) {
+    run.assert_whole();
+    let (first, second) = (run.client(0), run.client(1));
+    assert_eq!((first.local, first.remote), (second.local, second.remote));
+    assert_ne!(first.conn_id.socket, second.conn_id.socket, "cookies");
+    assert_ne!(run.server(0).conn_id.socket, run.server(1).conn_id.socket, "cookies");
+    assert!(first.closed_at <= second.steps.first().map(|step| step.at));
+}
+
+#[test]
+fn time_wait_reused_by_a_bound_connect() {
+    let run = twice("TIME_WAIT reuse", true);
+    assert_told_apart(&run);
+    assert_eq!(run.client(0).successor.value(), Some(&Successor::TimeWait));
+}
+
+#[test]
+fn syn_hitting_a_time_wait_at_the_server() {
+    let run = twice("SYN in TIME_WAIT", false);
+    assert_told_apart(&run);
+    assert_eq!(run.server(0).successor.value(), Some(&Successor::TimeWait));
+}
+
+#[test]
+fn so_reuseaddr_listens_again_during_time_wait() {
+    let run = on_loopback(|stage| {
+        let (listening, pair) = stage.one_pair()?;
+        let (to, local) = (listening.address, pair.local);
+        let first = server_closes_first(stage, "before listening again", pair)?;
+        let before = stage.close_listener(listening)?;
+        stage.wait_for(to, local, TimeWait)?;
+        let socket = stage.server().run(move || {
+            let bind = |reuse| -> Result<Socket> {
+                let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                socket.set_reuse_address(reuse)?;
+                socket.bind(&to.into()).context("bind")?;
+                Ok(socket)
+            };
+            if bind(false).is_ok() {
+                return Err(ScenarioError::unexpected("bound to a port in TIME_WAIT without SO_REUSEADDR"));
+            }
+            let socket = bind(true)?;
+            socket.listen(16)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        })?;
+        let again = Listening { socket: socket.into(), address: to };
+        let pair = stage.pair(&again)?;
+        let second = client_closes_first(stage, "after listening again", pair)?;
+        let listeners = vec![before, stage.close_listener(again)?];
+        Ok(Made { connections: vec![first, second], listeners })
+    });
+    run.assert_whole();
+}
+
+#[test]
+fn time_wait_bucket_overflow() {
+    let run = on_loopback(|stage| {
+        set_sysctl(stage.client(), "ipv4/tcp_max_tw_buckets", "0")?;
+        let before = overflows(stage)?;
+        let (listening, pair) = stage.one_pair()?;
+        let ends = (pair.local, pair.remote);
+        let connection = client_closes_first(stage, "TIME_WAIT overflow", pair)?;
+        stage.gone(ends.0, ends.1)?;
+        let after = overflows(stage)?;
+        if after == before {
+            return Err(ScenarioError::unexpected("there was room for a TIME_WAIT after all"));
+        }
+        let listeners = vec![stage.close_listener(listening)?];
+        let mut connection = connection;
+        connection.client.successor = Fact::Open;
+        Ok(Made { connections: vec![connection], listeners })
+    });
+    let client = run.assert_whole().client(0);
+    // Whether there was room is not shown by the transition: the claim is about the protocol, not the mini-socket.
+    assert!(client.waves.value().is_some(), "{:?}", client.waves);
+}
+
+/// TCPTimeWaitOverflow of the client's namespace.
+fn overflows(stage: &Stage<'_>) -> Result<u64> {
+    let path = format!("/proc/self/task/{}/net/netstat", stage.client().owner().pid.0);
+    let text = std::fs::read_to_string(&path).context(&path)?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    let value = pairs.find(|(name, _)| *name == "TCPTimeWaitOverflow").map(|(_, value)| value.parse());
+    value.and_then(core::result::Result::ok).context("no TCPTimeWaitOverflow")
+}
+
+#[test]
+fn reset_from_outside_in_time_wait() {
+    let run = over_link(|stage, link| {
+        let (listening, pair) = stage.one_pair()?;
+        let (local, remote) = (pair.local, pair.remote);
+        let connection = client_closes_first(stage, "reset in TIME_WAIT", pair)?;
+        stage.wait_for(local, remote, TimeWait)?;
+        link.inject_reset(remote, local)?;
+        // Assassinated (RFC 1337): tcp_rfc1337 is off.
+        stage.gone(local, remote)?;
+        let listeners = vec![stage.close_listener(listening)?];
+        Ok(Made { connections: vec![connection], listeners })
+    });
+    let client = run.assert_whole().client(0);
+    assert_eq!(client.successor.value(), Some(&Successor::TimeWait));
+    assert_eq!(client.reset, None, "what reaches the mini-socket does not end the connection");
+}
+
+#[test]
+fn automatic_ports_are_not_taken_from_time_wait_within_a_second() {
+    let run = on_loopback(|stage| {
+        set_sysctl(stage.client(), "ipv4/ip_local_port_range", "40000 40000")?;
+        let (listening, pair) = stage.one_pair()?;
+        let ends = (pair.local, pair.remote);
+        let connection = client_closes_first(stage, "the only port", pair)?;
+        stage.wait_for(ends.0, ends.1, TimeWait)?;
+        let to = listening.address;
+        set_sysctl(stage.client(), "ipv4/tcp_tw_reuse", "0")?;
+        let failed = stage.client().run(move || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            let error = socket.connect(&to.into()).err().and_then(|error| error.raw_os_error());
+            Ok(error == Some(Errno::ADDRNOTAVAIL.raw_os_error()))
+        })?;
+        if !failed {
+            return Err(ScenarioError::unexpected("a port in TIME_WAIT was taken"));
+        }
+        let listeners = vec![stage.close_listener(listening)?];
+        Ok(Made { connections: vec![connection], listeners })
+    });
+    run.assert_whole();
+}
