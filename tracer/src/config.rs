@@ -7,10 +7,10 @@ use finwait_core::TrackerConfig;
 use tracer_common::KernelFilter;
 
 use crate::cli::{
-    self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
-    RecordArgs, TierChoice, ViewArgs,
+    self, Cli, ClosesArgs, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs,
+    LiveArgs, RecordArgs, TierChoice, ViewArgs,
 };
-use crate::filter::{Filter, IpVersion};
+use crate::filter::{Filter, IpVersion, Workloads};
 
 mod places;
 
@@ -56,6 +56,9 @@ pub enum ConfigError {
         /// Entries of the table of namespaces
         netns: usize,
     },
+    /// Time-wait sockets as CSV
+    #[error("--time-waits has no rows in CSV, whose columns are those of closes: take -o json for both")]
+    NoTimeWaitsInCsv,
     /// A path that is no such namespace or cgroup
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -109,6 +112,10 @@ pub struct View {
     pub limits: Limits,
     /// How much the tracker may hold
     pub tracker: TrackerConfig,
+    /// Whether the ends of time-wait sockets are shown
+    pub time_waits: bool,
+    /// Whether the two ends of a connection are joined
+    pub both_ends: bool,
 }
 
 /// `record`.
@@ -187,7 +194,7 @@ pub struct Limits {
 pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
     match cli.command {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
-        Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
+        Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
@@ -216,7 +223,21 @@ fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
         },
         limits: limits(&args.limits),
         tracker: TrackerConfig { capacity: args.max_connections, transitions, ..TrackerConfig::default() },
+        time_waits: false,
+        both_ends: false,
     })
+}
+
+/// JSON tells records apart by their schema, so it has the time-wait sockets unasked.
+fn closes(args: ClosesArgs) -> Result<View, ConfigError> {
+    let mut view = view(Subject::Closes, args.view)?;
+    view.filter.kinds = args.kind;
+    view.time_waits = args.time_waits || view.output.format == Format::Json;
+    view.both_ends = args.both_ends;
+    if args.time_waits && view.output.format == Format::Csv {
+        return Err(ConfigError::NoTimeWaitsInCsv);
+    }
+    Ok(view)
 }
 
 fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
@@ -288,6 +309,8 @@ fn filter(args: &FilterArgs) -> Result<Filter, ConfigError> {
         comms: args.comm.clone(),
         netns: kernel.netns.iter().map(places::netns).collect::<Result<_, _>>()?,
         cgroups: args.cgroup.iter().map(places::cgroup).collect::<Result<_, _>>()?,
+        workloads: Workloads::new(args.container.clone(), args.unit.clone()),
+        kinds: Vec::new(),
     })
 }
 

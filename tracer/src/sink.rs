@@ -23,7 +23,7 @@ pub use json::JsonSink;
 pub use recording::RecordingSink;
 pub use table::{Look, TableSink};
 pub use text::safe;
-pub use verdict::{Ended, Resets, Slowest, Tally, Verdict};
+pub use verdict::{Ended, FinsResent, Resets, Slowest, Tally, Verdict};
 
 /// Takes records and writes them somewhere.
 pub trait Sink {

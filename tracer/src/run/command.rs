@@ -104,6 +104,8 @@ fn show(view: View) -> Result<(), CommandError> {
         limits: view.limits,
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
+        time_waits: view.time_waits,
+        both_ends: view.both_ends,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
@@ -125,6 +127,8 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         limits: recording.limits,
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
+        time_waits: false,
+        both_ends: false,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)

@@ -107,6 +107,8 @@ fn read(
         limits: Limits::default(),
         event_time: false,
         tracker: config,
+        time_waits: true,
+        both_ends: false,
     };
     let (mut records, mut observer) = (Collected::default(), Observer(each));
     let outputs = Outputs { sink: Some(&mut records), tap: Some(&mut observer) };
@@ -137,6 +139,9 @@ impl Sink for Collected {
             Record::Transition(record) => self.transitions.push(TransitionRecord::clone(record)),
             Record::Close(record) => self.closes.push(CloseRecord::clone(record)),
             Record::TimeWait(record) => self.time_waits.push(TimeWaitRecord::clone(record)),
+            Record::BothEnds(both) => {
+                self.closes.extend([both.opener_side.clone(), both.acceptor_side.clone()]);
+            }
         }
         Ok(())
     }

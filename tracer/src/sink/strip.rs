@@ -1,12 +1,17 @@
 //! How a connection ended, in a few words: the KIND and CLOSE columns.
 
 use finwait_core::record::{
-    CloseKind, CloseRecord, Dwell, Reset, ResetCause, ResetDirection, Successor, TimeoutCause, Waves,
+    BothEnds, CloseKind, CloseRecord, Contradiction, Dwell, LocalCause, Reset, ResetCause, ResetDirection,
+    Successor, TimeoutCause, Waves,
 };
 use finwait_core::{Claim, Reason, TcpState};
 
 use super::columns::{Piece, Tone};
 use super::human;
+
+mod fit;
+
+use fit::Part;
 
 /// States of a close, in which the strip shows the time spent.
 const CLOSING: [TcpState; 5] =
@@ -46,34 +51,108 @@ fn reset_kind(reset: Option<&Reset>) -> &'static str {
     }
 }
 
-/// The CLOSE column: `FW1 0.4ms · FW2 3.1s! · TW`, and what else there is to say of this end.
-pub(super) fn close(record: &CloseRecord, wide: bool) -> Vec<Piece> {
-    let mut parts: Vec<Piece> = record
+/// The KIND of both ends, the opener's first: `active/passive`, `reset sent/rcvd`, `simultaneous`.
+pub(super) fn kinds(both: &BothEnds, waves: bool) -> Piece {
+    let (opener, acceptor) = (kind(&both.opener_side, waves), kind(&both.acceptor_side, false));
+    let own = kind(&both.opener_side, false);
+    if own.text == acceptor.text {
+        return opener;
+    }
+    let segments = opener.text.strip_prefix(&own.text).unwrap_or_default();
+    let other = match (own.text.strip_prefix("reset "), acceptor.text.strip_prefix("reset ")) {
+        (Some(_), Some(direction)) => direction,
+        _ => &acceptor.text,
+    };
+    let tone = if own.tone == Tone::Plain { acceptor.tone } else { own.tone };
+    Piece::new(format!("{}/{other}{segments}", own.text), tone)
+}
+
+/// The CLOSE column: `FW1 0.4ms · FW2 3.1s! · TW`, and what else there is to say of this end. With something out of the
+/// ordinary to say, times that are not are left out where they need more than `room`.
+pub(super) fn close(record: &CloseRecord, wide: bool, room: usize) -> Vec<Piece> {
+    let parts = parts(record, wide, true);
+    if parts.iter().any(|part| part.notable) && fit::length(&parts) > room {
+        return fit::joined(fit::fitted(self::parts(record, wide, false), room));
+    }
+    fit::joined(parts)
+}
+
+/// The same of both ends: `FW2 3.1s! ◀ CW 3.1s!`, and where they contradict each other.
+pub(super) fn both(both: &BothEnds, wide: bool, room: usize) -> Vec<Piece> {
+    let mut parts = parts(&both.opener_side, wide, false);
+    parts.push(Part::divider(" ◀ "));
+    parts.extend(self::parts(&both.acceptor_side, wide, false));
+    parts.extend(
+        both.contradictions().into_iter().map(|contradiction| Part::notable(contradicted(contradiction))),
+    );
+    fit::joined(fit::fitted(parts, room))
+}
+
+fn contradicted(contradiction: Contradiction) -> Piece {
+    let about = match contradiction {
+        Contradiction::FirstCloser => "who was first",
+        Contradiction::Kind => "kind",
+        Contradiction::Waves => "segments",
+        Contradiction::Bytes => "bytes",
+    };
+    Piece::new(format!("ends disagree: {about}"), Tone::Bad)
+}
+
+/// `state`: the state in which it ended is named, where no time in a closing state shows it.
+fn parts(record: &CloseRecord, wide: bool, state: bool) -> Vec<Part> {
+    let mut parts: Vec<Part> = record
         .dwells
         .iter()
         .filter(|dwell| CLOSING.contains(&dwell.state))
-        .map(|d| closing(d, wide))
+        .map(|dwell| Part::time(closing(dwell, wide), dwell))
         .collect();
     if let Claim::Known { value: Successor::TimeWait, .. } = record.successor {
-        parts.push(Piece::plain("TW"));
+        parts.push(Part::least(Piece::plain("TW")));
     }
-    let ended_in = parts.is_empty().then(|| record.steps.last().map(|step| step.old)).flatten();
+    let ended_in = (parts.is_empty() && state).then(|| record.steps.last().map(|step| step.old)).flatten();
     match &record.kind {
-        Claim::Known { value, .. } => parts.extend(remark(record, *value, ended_in)),
-        Claim::Unknown(reason) => parts.push(Piece::new(why(*reason), Tone::Unknown)),
+        Claim::Known { value, .. } => {
+            let remark = remark(record, *value, ended_in).map(|piece| with_reason(piece, record, wide));
+            parts.extend(remark.map(Part::kept));
+        }
+        Claim::Unknown(reason) => parts.push(Part::kept(Piece::new(why(*reason), Tone::Unknown))),
     }
-    joined(parts)
+    parts.extend(resent(record).map(Part::notable));
+    parts.extend(cause(record).map(Part::notable));
+    parts
 }
 
-fn joined(parts: Vec<Piece>) -> Vec<Piece> {
-    let mut pieces = Vec::with_capacity(parts.len() * 2);
-    for part in parts {
-        if !pieces.is_empty() {
-            pieces.push(Piece::plain(" · "));
-        }
-        pieces.push(part);
+/// `FIN ×3`: how often our FIN went again.
+fn resent(record: &CloseRecord) -> Option<Piece> {
+    let fins = record.fin_retransmits.value().map_or(0, |resent| resent.fins());
+    (fins > 0).then(|| Piece::new(format!("FIN ×{fins}"), Tone::Slow))
+}
+
+/// What began this end's close, where it is no plain close() and KIND does not tell it.
+fn cause(record: &CloseRecord) -> Option<Piece> {
+    match (record.cause.value()?, record.exit_signal) {
+        (LocalCause::ProcessKilled, Some(signal)) => Some(Piece::new(format!("killed {signal}"), Tone::Bad)),
+        (LocalCause::ProcessKilled, None) => Some(Piece::new("killed", Tone::Bad)),
+        (LocalCause::ProcessExit, _) => Some(Piece::plain("exit")),
+        (LocalCause::Shutdown, _) => Some(Piece::plain("shutdown")),
+        (LocalCause::KernelThread, _) => Some(Piece::plain("kernel thread")),
+        (
+            LocalCause::Close
+            | LocalCause::KernelTimer
+            | LocalCause::Administrator
+            | LocalCause::ListenerClosed
+            | LocalCause::Disconnect,
+            _,
+        ) => None,
     }
-    pieces
+}
+
+/// The kernel's name for why a reset was sent, where there is room for it.
+fn with_reason(piece: Piece, record: &CloseRecord, wide: bool) -> Piece {
+    match record.reset.as_ref().and_then(|reset| reset.reason.value()) {
+        Some(reason) if wide => Piece::new(format!("{} ({})", piece.text, reason.as_str()), piece.tone),
+        _ => piece,
+    }
 }
 
 fn closing(dwell: &Dwell, wide: bool) -> Piece {
@@ -186,16 +265,19 @@ pub(super) fn why(reason: Reason) -> &'static str {
         Reason::StillOpen => "not over yet",
         Reason::BetweenDumps => "between two looks",
         Reason::CloseOrShutdown => "close or shutdown",
+        Reason::EndsContradict => "the ends disagree",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::{close, dwell, known, step};
+    use crate::sink::samples::{both_ends, close, dwell, killed, known, step};
+    use finwait_core::record::FinRetransmits;
 
     fn shown(record: &CloseRecord) -> (String, String) {
-        let text: String = super::close(record, false).iter().map(|piece| piece.text.as_str()).collect();
+        let text: String =
+            super::close(record, false, usize::MAX).iter().map(|piece| piece.text.as_str()).collect();
         (kind(record, true).text, text)
     }
 
@@ -244,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_slow_state_is_marked_in_text_and_tone() {
-        let pieces = super::close(&close(), false);
+        let pieces = super::close(&close(), false, usize::MAX);
         assert_eq!(pieces.iter().find(|piece| piece.tone == Tone::Slow).unwrap().text, "FW2 3.1s!");
     }
 
@@ -262,7 +344,8 @@ mod tests {
     fn data_unsent_ahead_of_the_fin_is_told_where_there_is_room() {
         let mut record = close();
         record.dwells[1].unsent_bytes = Some(18_842);
-        let text: String = super::close(&record, true).iter().map(|piece| piece.text.as_str()).collect();
+        let text: String =
+            super::close(&record, true, usize::MAX).iter().map(|piece| piece.text.as_str()).collect();
         assert_eq!(text, "FW1 0.4ms (18.4K unsent) · FW2 3.1s! · TW");
     }
 
@@ -334,6 +417,84 @@ mod tests {
         assert_eq!(shown(&killed), ("killed".into(), "by an administrator in ESTABLISHED".into()));
         let dropped = ended(CloseKind::Dropped, TcpState::SynRecv);
         assert_eq!(shown(&dropped), ("dropped".into(), "never accepted in SYN_RECV".into()));
+    }
+
+    fn within(record: &CloseRecord, room: usize) -> String {
+        super::close(record, false, room).iter().map(|piece| piece.text.as_str()).collect()
+    }
+
+    #[test]
+    fn a_cause_that_is_no_plain_close_is_told() {
+        for (cause, signal, text) in [
+            (LocalCause::Close, None, ""),
+            (LocalCause::Shutdown, None, " · shutdown"),
+            (LocalCause::ProcessExit, None, " · exit"),
+            (LocalCause::ProcessKilled, Some(9), " · killed 9"),
+            (LocalCause::ProcessKilled, None, " · killed"),
+            (LocalCause::KernelThread, None, " · kernel thread"),
+        ] {
+            let record = CloseRecord { cause: known(cause), exit_signal: signal, ..close() };
+            assert_eq!(shown(&record).1, format!("FW1 0.4ms · FW2 3.1s! · TW{text}"));
+        }
+        assert_eq!(
+            shown(&killed()),
+            ("reset sent 4seg".into(), "unread 4.0K in ESTABLISHED · killed 9".into())
+        );
+    }
+
+    #[test]
+    fn fins_that_went_again_are_counted() {
+        let resent = |by_timeout, by_probe| CloseRecord {
+            fin_retransmits: known(FinRetransmits { by_timeout, by_probe, by_recovery: 0, data: 7 }),
+            ..close()
+        };
+        assert_eq!(shown(&resent(2, 1)).1, "FW1 0.4ms · FW2 3.1s! · TW · FIN ×3");
+        assert_eq!(shown(&resent(0, 0)).1, "FW1 0.4ms · FW2 3.1s! · TW");
+    }
+
+    #[test]
+    fn what_stands_out_takes_the_room_of_what_does_not() {
+        let record = CloseRecord {
+            fin_retransmits: known(FinRetransmits { by_timeout: 3, ..FinRetransmits::default() }),
+            ..close()
+        };
+        for (room, text) in [
+            (35, "FW1 0.4ms · FW2 3.1s! · TW · FIN ×3"),
+            (34, "FW1 0.4ms · FW2 3.1s! · FIN ×3"),
+            (29, "FW2 3.1s! · FIN ×3"),
+            (1, "FW2 3.1s! · FIN ×3"),
+        ] {
+            assert_eq!(within(&record, room), text, "{room}");
+        }
+        assert_eq!(within(&close(), 1), "FW1 0.4ms · FW2 3.1s! · TW", "nothing stands out");
+        assert_eq!(within(&killed(), 26), "unread 4.0K · killed 9");
+    }
+
+    #[test]
+    fn the_kernels_reason_is_there_where_everything_is() {
+        let text: String =
+            super::close(&killed(), true, usize::MAX).iter().map(|piece| piece.text.as_str()).collect();
+        assert_eq!(text, "unread 4.0K in ESTABLISHED (TCP_ABORT_ON_CLOSE) · killed 9");
+    }
+
+    #[test]
+    fn both_ends_show_their_own_share_and_where_they_disagree() {
+        let text = |both: &BothEnds, room| -> String {
+            super::both(both, false, room).iter().map(|piece| piece.text.as_str()).collect()
+        };
+        let both = both_ends();
+        assert_eq!(text(&both, 99), "FW1 0.4ms · FW2 3.1s! · TW ◀ CW 3.1s! · LA 0.1ms");
+        assert_eq!(text(&both, 26), "FW2 3.1s! ◀ CW 3.1s!");
+        assert_eq!(kinds(&both, true).text, "active/passive 4seg");
+        let mut wrong = both.clone();
+        wrong.acceptor_side.kind = known(CloseKind::Active);
+        assert_eq!(text(&wrong, 26), "FW2 3.1s! ◀ CW 3.1s! · ends disagree: kind");
+        let mut aborted = both;
+        aborted.opener_side.kind = known(CloseKind::Reset);
+        aborted.opener_side.reset = reset(ResetDirection::Sent, None, None);
+        (aborted.acceptor_side.kind, aborted.acceptor_side.reset) =
+            (known(CloseKind::Reset), reset(ResetDirection::Received, None, None));
+        assert_eq!(kinds(&aborted, false).text, "reset sent/rcvd");
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Script {
             .into_iter()
             .filter_map(|record| match record {
                 Record::Transition(record) => Some(*record),
-                _ => None,
+                Record::Close(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
             })
             .collect()
     }
@@ -238,7 +238,7 @@ pub fn closes(records: Vec<Record>) -> Vec<CloseRecord> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Close(record) => Some(*record),
-            _ => None,
+            Record::Transition(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
         })
         .collect()
 }
