@@ -5,8 +5,8 @@ use std::fmt;
 
 use finwait_core::observation::ReasonName;
 use finwait_core::record::{
-    CloseKind, CloseRecord, Endpoint, FirstCloser, Reset, ResetCause, ResetDirection, SeenFrom, TimeWaitEnd,
-    TimeWaitRecord,
+    CloseKind, CloseRecord, Endpoint, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection,
+    SeenFrom, TimeWaitEnd, TimeWaitRecord,
 };
 use finwait_core::{Claim, TcpState};
 
@@ -62,7 +62,7 @@ impl FinsResent {
     }
 
     fn add(&mut self, record: &CloseRecord) {
-        let fins = record.fin_retransmits.value().map_or(0, |resent| resent.fins());
+        let fins = record.fin_retransmits.value().map_or(0, FinRetransmits::fins);
         self.fins += u64::from(fins);
         self.closes += u64::from(fins > 0);
     }
