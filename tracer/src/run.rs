@@ -226,14 +226,14 @@ impl<'a> Run<'a> {
         self.show_what_is_due()
     }
 
-    /// Hands on what the tracker says; no close before `watermark` can still come, but for those that settle.
+    /// Hands on what the tracker says.
     fn pair(&mut self, watermark: Option<MonoNs>) {
         let Some(pairing) = &mut self.pairing else { return };
         while let Some(record) = self.tracker.next_record() {
             pairing.take(record);
         }
         if let Some(at) = watermark {
-            pairing.advance(at);
+            pairing.advance(self.tracker.told_until(at));
         }
     }
 
@@ -368,7 +368,7 @@ impl<'a> Run<'a> {
             accounting: self.tracker.accounting(),
             fates: self.tracker.fates(),
             unread: source.unread().cloned(),
-            tally: self.tally.clone(),
+            tally: Tally { hurried: self.pairing.as_ref().map_or(0, Pairing::hurried), ..self.tally.clone() },
         }
     }
 }

@@ -184,6 +184,27 @@ fn both_ends_are_shown_one_second_of_event_time_after_the_first_close() {
     child.wait_with_output().unwrap();
 }
 
+#[test]
+fn an_end_waits_for_the_other_while_that_is_still_settling() {
+    let at = |observation: &str, time_ns: u64| json!({"observation": observation, "time_ns": time_ns});
+    let counters = |time_ns| {
+        json!({
+            "observation": "counters", "time_ns": time_ns, "transitions": 10, "lost_ring": 0,
+            "recursion_missed": 0, "rescued": 0, "decode_errors": 0
+        })
+    };
+    let mut observations = agreeing();
+    observations.retain(|value| value["observation"] != "counters");
+    let last = observations.pop().unwrap();
+    assert_eq!((&last["cookie"], &last["time_ns"]), (&json!(43), &json!(5_148_500_000_u64)));
+    // The counters speak for one end's close alone, so the other's is told later; its own second is over by then.
+    observations.extend([counters(5_148_450_000_u64), last, at("watermark", 5_300_000_000)]);
+    observations.extend([at("watermark", 6_300_000_000), counters(6_400_000_000)]);
+    observations.extend([at("watermark", 6_500_000_000), at("watermark", 7_500_000_000)]);
+    let json = values(&fed("closes --both-ends -o json", &written(&observations)));
+    assert_eq!((json.len(), &json[0]["schema"]), (2, &json!("finwait.both_ends/1")));
+}
+
 /// The same recording with every IPv4 address as an IPv6 socket shows it.
 fn mapped() -> String {
     let observations: Vec<Value> = recording()

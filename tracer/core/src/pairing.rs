@@ -79,10 +79,10 @@ impl Pairing {
         }
     }
 
-    /// No close before `at` minus the tracker's own delay can still come.
-    pub fn advance(&mut self, at: MonoNs) {
+    /// Every close up to `told_until` has been taken in (see [`Tracker::told_until`](crate::Tracker::told_until)).
+    pub fn advance(&mut self, told_until: MonoNs) {
         while let Some(place) = self.first()
-            && place.0.plus(self.config.wait_ns) <= at
+            && place.0.plus(self.config.wait_ns) <= told_until
         {
             self.decide(place);
         }

@@ -157,6 +157,13 @@ impl Tracker {
         self.table.len_of(Queue::Settling) > 0
     }
 
+    /// Until when every close has been told, with `watermark` the newest that was observed.
+    #[must_use]
+    pub fn told_until(&self, watermark: MonoNs) -> MonoNs {
+        let oldest = self.table.oldest(Queue::Settling).and_then(|slot| self.table.get(slot));
+        oldest.map_or(watermark, |connection| connection.last_seen_at().min(watermark))
+    }
+
     /// What became of every connection.
     #[must_use]
     pub fn fates(&self) -> Fates {

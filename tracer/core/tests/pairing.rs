@@ -230,6 +230,9 @@ fn what_cannot_both_be_true_is_named_and_nothing_is_chosen() {
     waves.opener_side.waves = Claim::known(Waves::Three, [Evidence::SameSegment]);
     waves.acceptor_side.waves = Claim::known(Waves::Four, [Evidence::AckSent]);
     assert_eq!(waves.contradictions(), [Contradiction::Waves]);
+    assert_eq!(waves.waves(), Claim::Unknown(Reason::EndsContradict));
+    waves.opener_side.waves = Claim::Unknown(Reason::HiddenFinWait2);
+    assert_eq!(waves.waves(), Claim::known(Waves::Four, [Evidence::AckSent]));
     let mut bytes = fine;
     bytes.acceptor_side.bytes_sent = Claim::known(11, [Evidence::StateLeft]);
     bytes.opener_side.bytes_received = Claim::known(10, [Evidence::StateLeft]);

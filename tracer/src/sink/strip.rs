@@ -35,11 +35,7 @@ pub(super) fn kind(record: &CloseRecord, waves: bool) -> Piece {
         CloseKind::ConnectFailed => ("failed", Tone::Bad),
         CloseKind::Dropped => ("dropped", Tone::Bad),
     };
-    let segments = match record.waves {
-        Claim::Known { value: Waves::Three, .. } if waves => " 3seg",
-        Claim::Known { value: Waves::Four, .. } if waves => " 4seg",
-        _ => "",
-    };
+    let segments = if waves { segments(&record.waves) } else { "" };
     Piece::new(format!("{text}{segments}"), tone)
 }
 
@@ -53,18 +49,25 @@ fn reset_kind(reset: Option<&Reset>) -> &'static str {
 
 /// The KIND of both ends, the opener's first: `active/passive`, `reset sent/rcvd`, `simultaneous`.
 pub(super) fn kinds(both: &BothEnds, waves: bool) -> Piece {
-    let (opener, acceptor) = (kind(&both.opener_side, waves), kind(&both.acceptor_side, false));
-    let own = kind(&both.opener_side, false);
-    if own.text == acceptor.text {
-        return opener;
+    let (opener, acceptor) = (kind(&both.opener_side, false), kind(&both.acceptor_side, false));
+    let segments = if waves { segments(&both.waves()) } else { "" };
+    if opener.text == acceptor.text {
+        return Piece::new(format!("{}{segments}", opener.text), opener.tone);
     }
-    let segments = opener.text.strip_prefix(&own.text).unwrap_or_default();
-    let other = match (own.text.strip_prefix("reset "), acceptor.text.strip_prefix("reset ")) {
+    let other = match (opener.text.strip_prefix("reset "), acceptor.text.strip_prefix("reset ")) {
         (Some(_), Some(direction)) => direction,
         _ => &acceptor.text,
     };
-    let tone = if own.tone == Tone::Plain { acceptor.tone } else { own.tone };
-    Piece::new(format!("{}/{other}{segments}", own.text), tone)
+    let tone = if opener.tone == Tone::Plain { acceptor.tone } else { opener.tone };
+    Piece::new(format!("{}/{other}{segments}", opener.text), tone)
+}
+
+fn segments(waves: &Claim<Waves>) -> &'static str {
+    match waves.value() {
+        Some(Waves::Three) => " 3seg",
+        Some(Waves::Four) => " 4seg",
+        None => "",
+    }
 }
 
 /// The CLOSE column: `FW1 0.4ms · FW2 3.1s! · TW`, and what else there is to say of this end. With something out of the

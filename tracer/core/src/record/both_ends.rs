@@ -54,18 +54,14 @@ impl BothEnds {
             FirstCloser::Peer => Side::Opener,
             FirstCloser::Both => Side::Both,
         });
-        match (opener, acceptor) {
-            (Claim::Known { value: one, .. }, Claim::Known { value: other, .. }) => {
-                match agreed(one, other) {
-                    Some(value) => {
-                        Claim::Known { value, evidence: opener.evidence().union(acceptor.evidence()) }
-                    }
-                    None => Claim::Unknown(Reason::EndsContradict),
-                }
-            }
-            (Claim::Unknown(_), known @ Claim::Known { .. }) => known,
-            (opener, _) => opener,
-        }
+        combined(opener, acceptor, agreed)
+    }
+
+    /// Three segments or four, where the ends that know it agree: what goes on unseen at one may be plain at the other.
+    #[must_use]
+    pub fn waves(&self) -> Claim<Waves> {
+        let same = |one: Waves, other: Waves| (one == other).then_some(one);
+        combined(self.opener_side.waves, self.acceptor_side.waves, same)
     }
 
     /// Nanoseconds from queueing the first FIN at one end to its arrival at the other, at least and at most;
@@ -92,13 +88,25 @@ impl BothEnds {
             .filter(|contradiction| match contradiction {
                 Contradiction::FirstCloser => self.first_closer().reason() == Some(Reason::EndsContradict),
                 Contradiction::Kind => !kinds_fit(&opener.kind, &acceptor.kind),
-                Contradiction::Waves => differ(&opener.waves, &acceptor.waves),
+                Contradiction::Waves => self.waves().reason() == Some(Reason::EndsContradict),
                 Contradiction::Bytes => {
                     exceeds(&opener.bytes_sent, &acceptor.bytes_received)
                         || exceeds(&acceptor.bytes_sent, &opener.bytes_received)
                 }
             })
             .collect()
+    }
+}
+
+/// What both say, or the one that knows; unknown where they do not agree.
+fn combined<T: Copy>(opener: Claim<T>, acceptor: Claim<T>, agree: fn(T, T) -> Option<T>) -> Claim<T> {
+    match (opener, acceptor) {
+        (Claim::Known { value: one, .. }, Claim::Known { value: other, .. }) => match agree(one, other) {
+            Some(value) => Claim::Known { value, evidence: opener.evidence().union(acceptor.evidence()) },
+            None => Claim::Unknown(Reason::EndsContradict),
+        },
+        (Claim::Unknown(_), known @ Claim::Known { .. }) => known,
+        (opener, _) => opener,
     }
 }
 
@@ -134,10 +142,6 @@ fn kinds_fit(opener: &Claim<CloseKind>, acceptor: &Claim<CloseKind>) -> bool {
             | (Some(Passive), Some(Passive | Simultaneous))
             | (Some(Simultaneous), Some(Passive))
     )
-}
-
-fn differ(one: &Claim<Waves>, other: &Claim<Waves>) -> bool {
-    matches!((one.value(), other.value()), (Some(one), Some(other)) if one != other)
 }
 
 fn exceeds(acknowledged: &Claim<u64>, received: &Claim<u64>) -> bool {

@@ -89,6 +89,7 @@ impl Claims for BothEnds {
     fn claims(&self, visitor: &mut Visitor<'_>) {
         visitor.claim("first_closer", &self.first_closer());
         visitor.claim("first_wave_ns", &self.first_wave_ns());
+        visitor.claim("waves", &self.waves());
     }
 }
 

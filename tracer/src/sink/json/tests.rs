@@ -202,6 +202,7 @@ fn both_ends_are_two_closes_and_what_they_prove_together() {
         ("/schema", json!("finwait.both_ends/1")),
         ("/first_closer", json!("opener")),
         ("/first_wave_ns", json!({"min_ns": 40_000, "max_ns": 40_000})),
+        ("/waves", json!("four")),
         ("/contradictions", json!([])),
         ("/opened/kind", json!("active")),
         ("/accepted/kind", json!("passive")),

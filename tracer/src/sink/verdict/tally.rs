@@ -40,6 +40,8 @@ pub struct Tally {
     pub time_waits: BTreeMap<&'static str, u64>,
     /// Connections of which both ends were joined; each end is one of `closes`
     pub both_ends: u64,
+    /// Closes that did not get their time to be joined, for want of room
+    pub hurried: u64,
 }
 
 /// FINs that went again, as far as that is known.
@@ -202,11 +204,16 @@ impl Tally {
         (all > 0).then(|| format!("{sockets}: {}", ends.join(", ")))
     }
 
-    /// `12 seen from both ends`
+    /// `12 connections seen from both ends`
     #[must_use]
     pub fn joined(&self) -> Option<String> {
-        let connections = human::counted(self.both_ends, "connection", "connections");
-        (self.both_ends > 0).then(|| format!("{connections} seen from both ends"))
+        let joined =
+            format!("{} seen from both ends", human::counted(self.both_ends, "connection", "connections"));
+        match (self.both_ends, self.hurried) {
+            (0, 0) => None,
+            (_, 0) => Some(joined),
+            (_, hurried) => Some(format!("{joined} ({} had no room to wait)", human::count(hurried))),
+        }
     }
 
     fn note_slowest(&mut self, record: &CloseRecord) {

@@ -164,6 +164,14 @@ fn both_ends_are_two_closes_of_one_connection() {
 }
 
 #[test]
+fn closes_that_could_not_wait_for_the_other_end_are_counted() {
+    let mut verdict = verdict(vec![]);
+    (verdict.tally.both_ends, verdict.tally.hurried) = (2, 1_000);
+    let text = verdict.for_people(Some(Subject::Closes));
+    assert!(text.contains("; 2 connections seen from both ends (1,000 had no room to wait)"), "{text}");
+}
+
+#[test]
 fn what_the_hooks_lost_is_said_like_any_loss() {
     let mut verdict = verdict(vec![]);
     verdict.accounting.hooks_lost = 3;
