@@ -332,10 +332,8 @@ impl TimeWaits {
         if names.place.is_none() {
             self.unmatched_until = self.unmatched_until.max(Some(event.at));
         }
-        let found = self
-            .store
-            .find(names)
-            .filter(|serial| self.store.get(*serial).is_some_and(|entry| !entry.is_over()));
+        let own = |entry: &Entry| entry.may_be_armed(event.at, self.settle_ns);
+        let found = self.store.find(names).filter(|serial| self.store.get(*serial).is_some_and(own));
         if found.is_none()
             && let Some(serial) = names.address.and_then(|address| self.store.at_address(address))
         {
@@ -361,7 +359,9 @@ impl TimeWaits {
             return None;
         }
         if entry.since < origin.before {
-            self.store.remove(serial); // an earlier connection's, whose CLOSE was lost
+            // An earlier connection's, whose CLOSE was lost; but what came last may be this one's.
+            self.unmatched_until = self.unmatched_until.max(Some(entry.last_at));
+            self.store.remove(serial);
             return None;
         }
         Some(serial)

@@ -63,7 +63,9 @@ impl Court<'_> {
 
     /// The record of an entry that has ended or is given up.
     pub(crate) fn record(&self, entry: &Entry, origin: &Origin) -> TimeWaitRecord {
-        let until = entry.end.as_ref().map_or(self.now, |end| end.at);
+        // What is still there may have been set anew unseen until now.
+        let now = self.now.max(self.audit.covered_until());
+        let until = entry.end.as_ref().map_or(now, |end| end.at);
         let doubt = self.doubt(entry, origin, until);
         let absent = self.absent(entry, origin, doubt);
         let began = match absent {
@@ -197,7 +199,8 @@ impl Court<'_> {
         taker: &Taker,
     ) -> Option<Claim<TimeWaitEnd>> {
         let end = entry.end.as_ref()?;
-        if self.blind(origin.at, taker.at) || taker.at < end.at {
+        let soon = end.at <= taker.at && taker.at <= end.at.plus(self.settle_ns);
+        if !soon || self.blind(origin.at, taker.at) {
             return None;
         }
         let evidence = [Evidence::TimeWaitHook, Evidence::SameTuple];
