@@ -14,10 +14,15 @@ use proptest::prelude::*;
 use script::time_wait::{TimeWaits, row, time_waits};
 use script::{MILLI, SECOND, Script, Sock, run};
 
+/// A bucket of the timer wheel at 60 s, HZ=250.
+const BUCKET: u64 = 2_048 * MILLI;
+
 /// How one life of a place goes on after its CLOSE.
 #[derive(Clone, Debug)]
 struct Plan {
     hidden: bool,
+    /// tcp_fin_timeout
+    fin_timeout_s: u64,
     /// The peer's FIN comes to a mini-socket in FIN_WAIT2 after so many ms
     flip_ms: Option<u64>,
     /// A segment comes again after so many ms
@@ -73,14 +78,28 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
         TimeWaitEnd::ReusedByConnect,
         TimeWaitEnd::NeverAllocated,
     ]);
-    let plan =
+    let plan = (
         (
-            (any::<bool>(), prop::option::of(1..9000u64), prop::collection::vec(1..20_000u64, 0..3)),
-            (end, 1..9000u64, prop::bool::weighted(0.1), any::<bool>(), any::<bool>()),
-        )
-            .prop_map(|((hidden, flip_ms, rearms_ms), (end, end_ms, open_end, symbols, same_fd))| {
-                Plan { hidden, flip_ms, rearms_ms, end, end_ms, open_end, symbols, same_fd }
-            });
+            any::<bool>(),
+            prop::sample::select(vec![10, 60]),
+            prop::option::of(1..9000u64),
+            prop::collection::vec(1..20_000u64, 0..3),
+        ),
+        (end, 1..9000u64, prop::bool::weighted(0.1), any::<bool>(), any::<bool>()),
+    )
+        .prop_map(
+            |((hidden, fin_timeout_s, flip_ms, rearms_ms), (end, end_ms, open_end, symbols, same_fd))| Plan {
+                hidden,
+                fin_timeout_s,
+                flip_ms,
+                rearms_ms,
+                end,
+                end_ms,
+                open_end,
+                symbols,
+                same_fd,
+            },
+        );
     prop::collection::vec(plan, 1..4)
 }
 
@@ -134,7 +153,7 @@ fn live(world: &mut World, place: u64, plans: &[Plan], source: TimeWaitSource) {
             if source == TimeWaitSource::Fentry {
                 world.script.asked(&sock, closed - 3000, state);
             }
-            show(&mut world.script, &truth, plan);
+            show(&mut world.script, &truth, plan, source);
         } else if let Some((ended, TimeWaitEnd::LateData)) = truth.ended {
             world.script.reset_for(&sock, ended);
         }
@@ -182,7 +201,7 @@ fn truth(plan: &Plan, sock: &Sock, closed: u64) -> Truth {
         (false, _) => Some(closed),
         (true, flip) => flip.map(|ms| closed + ms * MILLI),
     };
-    let mut arms = vec![(first, if plan.hidden { 10 * SECOND } else { 60 * SECOND })];
+    let mut arms = vec![(first, if plan.hidden { plan.fin_timeout_s * SECOND } else { 60 * SECOND })];
     if let Some(entered) = entered.filter(|_| plan.hidden) {
         arms.push((entered, 60 * SECOND));
     }
@@ -209,8 +228,8 @@ fn truth(plan: &Plan, sock: &Sock, closed: u64) -> Truth {
     Truth { sock, closed, hidden: plan.hidden, entered, arms, ended, never, followed: None }
 }
 
-/// What the hooks show of it.
-fn show(script: &mut Script, truth: &Truth, plan: &Plan) {
+/// What the hooks show of it. A timer that is set anew by less than a bucket of the wheel passes no tracepoint.
+fn show(script: &mut Script, truth: &Truth, plan: &Plan, source: TimeWaitSource) {
     if truth.never {
         return;
     }
@@ -219,8 +238,13 @@ fn show(script: &mut Script, truth: &Truth, plan: &Plan) {
         Some(entered) if at >= entered || !truth.hidden => TimeWait,
         _ => FinWait2,
     };
-    for (at, _) in &truth.arms {
-        script.armed(sock, *at, state(*at));
+    let mut expires = 0;
+    for (at, timeout) in &truth.arms {
+        let unseen = source == TimeWaitSource::Timer && (at + timeout).abs_diff(expires) < BUCKET;
+        expires = at + timeout;
+        if !unseen {
+            script.armed_for(sock, *at, state(*at), *timeout);
+        }
     }
     let Some((ended, end)) = truth.ended else { return };
     let site = match end {
