@@ -85,6 +85,11 @@ impl TimeWaits {
         self.records.pop_front()
     }
 
+    /// Something shows time-wait sockets.
+    pub(crate) fn watches(&self) -> bool {
+        self.hooks.time_wait != TimeWaitSource::Off
+    }
+
     /// Entries whose end waits for a watermark.
     pub(crate) fn is_settling(&self) -> bool {
         !self.settling.is_empty()
@@ -98,7 +103,7 @@ impl TimeWaits {
         from_fin_wait2: Option<Claim<bool>>,
         audit: &Audit,
     ) {
-        if self.hooks.time_wait == TimeWaitSource::Off {
+        if !self.watches() {
             return;
         }
         let origin = origin(connection, from_fin_wait2);
@@ -125,7 +130,7 @@ impl TimeWaits {
 
     /// Something happened to a time-wait socket.
     pub(crate) fn event(&mut self, event: &TimeWaitEvent, audit: &Audit) {
-        if self.hooks.time_wait == TimeWaitSource::Off {
+        if !self.watches() {
             return;
         }
         self.newest = self.newest.max(event.at);
