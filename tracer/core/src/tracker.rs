@@ -384,6 +384,9 @@ impl Tracker {
     /// A connection that ends may leave a time-wait socket behind; one that begins may take the place of another's.
     fn leave_time_wait(&mut self, slot: Slot, change: &StateChange) {
         let Some(connection) = self.table.get(slot) else { return };
+        if !self.time_waits.watches() {
+            return;
+        }
         if change.new == TcpState::Close {
             let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
             self.time_waits.closed(connection, from_fin_wait2, &self.audit);

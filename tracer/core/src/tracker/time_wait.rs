@@ -85,6 +85,11 @@ impl TimeWaits {
         self.records.pop_front()
     }
 
+    /// Something shows time-wait sockets.
+    pub(crate) fn watches(&self) -> bool {
+        self.hooks.time_wait != TimeWaitSource::Off
+    }
+
     /// Entries whose end waits for a watermark.
     pub(crate) fn is_settling(&self) -> bool {
         !self.settling.is_empty()
@@ -98,7 +103,7 @@ impl TimeWaits {
         from_fin_wait2: Option<Claim<bool>>,
         audit: &Audit,
     ) {
-        if self.hooks.time_wait == TimeWaitSource::Off {
+        if !self.watches() {
             return;
         }
         let origin = origin(connection, from_fin_wait2);
@@ -125,7 +130,7 @@ impl TimeWaits {
 
     /// Something happened to a time-wait socket.
     pub(crate) fn event(&mut self, event: &TimeWaitEvent, audit: &Audit) {
-        if self.hooks.time_wait == TimeWaitSource::Off {
+        if !self.watches() {
             return;
         }
         self.newest = self.newest.max(event.at);
@@ -332,10 +337,8 @@ impl TimeWaits {
         if names.place.is_none() {
             self.unmatched_until = self.unmatched_until.max(Some(event.at));
         }
-        let found = self
-            .store
-            .find(names)
-            .filter(|serial| self.store.get(*serial).is_some_and(|entry| !entry.is_over()));
+        let own = |entry: &Entry| entry.may_be_armed(event.at, self.settle_ns);
+        let found = self.store.find(names).filter(|serial| self.store.get(*serial).is_some_and(own));
         if found.is_none()
             && let Some(serial) = names.address.and_then(|address| self.store.at_address(address))
         {
@@ -361,7 +364,9 @@ impl TimeWaits {
             return None;
         }
         if entry.since < origin.before {
-            self.store.remove(serial); // an earlier connection's, whose CLOSE was lost
+            // An earlier connection's, whose CLOSE was lost; but what came last may be this one's.
+            self.unmatched_until = self.unmatched_until.max(Some(entry.last_at));
+            self.store.remove(serial);
             return None;
         }
         Some(serial)

@@ -27,7 +27,7 @@ pub struct Script {
 }
 
 /// One socket: carries its sequence numbers from event to event as the kernel does.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sock {
     pub now: StateChange,
 }

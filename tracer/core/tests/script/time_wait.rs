@@ -64,6 +64,7 @@ pub trait TimeWaits {
     fn time_wait(&mut self, event: TimeWaitEvent) -> &mut Self;
     fn asked(&mut self, sock: &Sock, at: u64, state: TcpState) -> &mut Self;
     fn armed(&mut self, sock: &Sock, at: u64, state: TcpState) -> &mut Self;
+    fn armed_for(&mut self, sock: &Sock, at: u64, state: TcpState, timeout_ns: u64) -> &mut Self;
     fn disarmed(&mut self, sock: &Sock, at: u64, state: TcpState, site: Option<CallSite>) -> &mut Self;
     fn expired(&mut self, sock: &Sock, at: u64, state: TcpState) -> &mut Self;
     fn reset_for(&mut self, sock: &Sock, at: u64) -> &mut Self;
@@ -132,8 +133,12 @@ impl TimeWaits for Script {
     /// For 60 s, or 10 s in FIN_WAIT2.
     fn armed(&mut self, sock: &Sock, at: u64, state: TcpState) -> &mut Self {
         let seconds = if state == TcpState::TimeWait { 60 } else { 10 };
+        self.armed_for(sock, at, state, seconds * SECOND)
+    }
+
+    fn armed_for(&mut self, sock: &Sock, at: u64, state: TcpState, timeout_ns: u64) -> &mut Self {
         let armed = event(self, sock, at, TimeWaitChange::Armed, state);
-        self.time_wait(TimeWaitEvent { timeout_ns: Some(seconds * SECOND), ..armed })
+        self.time_wait(TimeWaitEvent { timeout_ns: Some(timeout_ns), ..armed })
     }
 
     /// By the task "reuse" (7), where a task does it.

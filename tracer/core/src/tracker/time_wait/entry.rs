@@ -145,6 +145,15 @@ impl Entry {
         self.end.as_ref().is_some_and(|end| end.unexplained.is_none())
     }
 
+    /// Whether a setting of its timer at `at` can be its own. What takes a timer off to set it again does so at once, much
+    /// sooner than `settle_ns`.
+    pub(crate) fn may_be_armed(&self, at: MonoNs, settle_ns: u64) -> bool {
+        match &self.end {
+            None => true,
+            Some(end) => end.unexplained.is_some() && self.taker.is_none() && at <= end.at.plus(settle_ns),
+        }
+    }
+
     /// Whether it began in FIN_WAIT2: its connection's last transition tells, else what the hooks saw first.
     pub(crate) fn fin_wait2_first(&self) -> Claim<bool> {
         let closing = self.origin.as_ref().map(|origin| origin.from_fin_wait2);

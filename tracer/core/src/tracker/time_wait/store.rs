@@ -104,7 +104,7 @@ impl Store {
         self.entries.iter().map(|(serial, entry)| (*serial, entry.as_ref()))
     }
 
-    /// By address, else by cookie, else by place: the newest that has it, unless another name contradicts.
+    /// By address, by cookie or by place: the newest of those that no other name contradicts.
     pub(crate) fn find(&self, names: &Names) -> Option<Serial> {
         let by_address = names.address.and_then(|address| self.by_address.get(&address));
         let by_cookie = names.cookie.and_then(|cookie| self.by_cookie.get(&cookie));
@@ -113,7 +113,8 @@ impl Store {
             .into_iter()
             .flatten()
             .copied()
-            .find(|serial| self.get(*serial).is_some_and(|entry| entry.names.agree(names)))
+            .filter(|serial| self.get(*serial).is_some_and(|entry| entry.names.agree(names)))
+            .max()
     }
 
     pub(crate) fn at_address(&self, address: SockAddr) -> Option<Serial> {

@@ -63,7 +63,9 @@ impl Court<'_> {
 
     /// The record of an entry that has ended or is given up.
     pub(crate) fn record(&self, entry: &Entry, origin: &Origin) -> TimeWaitRecord {
-        let until = entry.end.as_ref().map_or(self.now, |end| end.at);
+        // What is still there may have been set anew unseen until now.
+        let now = self.now.max(self.audit.covered_until());
+        let until = entry.end.as_ref().map_or(now, |end| end.at);
         let doubt = self.doubt(entry, origin, until);
         let absent = self.absent(entry, origin, doubt);
         let began = match absent {
@@ -103,8 +105,11 @@ impl Court<'_> {
         }
     }
 
-    /// Why what was seen may have been a later socket's, of the same descriptor or in the same place.
+    /// Why what was seen may have been another socket's, of the same descriptor or in the same place.
     fn doubt(&self, entry: &Entry, origin: &Origin, until: MonoNs) -> Option<Reason> {
+        if self.early_doubt(entry, origin) {
+            return Some(Reason::LossInInterval);
+        }
         if origin.orphan && entry.names.cookie.is_some() {
             return None;
         }
@@ -115,10 +120,16 @@ impl Court<'_> {
         lost.then_some(Reason::LossInInterval)
     }
 
+    /// What was seen before its connection's CLOSE may have been an earlier connection's of the same descriptor, if that
+    /// one's CLOSE was lost.
+    fn early_doubt(&self, entry: &Entry, origin: &Origin) -> bool {
+        entry.since < origin.at && self.audit.lost_between(entry.since, origin.at)
+    }
+
     /// Why it is not proven that it was there at all.
     fn absent(&self, entry: &Entry, origin: &Origin, doubt: Option<Reason>) -> Option<Reason> {
         if entry.existed() {
-            return doubt.filter(|_| !entry.armed_before_close);
+            return doubt.filter(|_| !entry.armed_before_close || self.early_doubt(entry, origin));
         }
         let ended = entry.end.as_ref().map(|end| end.cause);
         Some(match ended {
@@ -197,7 +208,8 @@ impl Court<'_> {
         taker: &Taker,
     ) -> Option<Claim<TimeWaitEnd>> {
         let end = entry.end.as_ref()?;
-        if self.blind(origin.at, taker.at) || taker.at < end.at {
+        let soon = end.at <= taker.at && taker.at <= end.at.plus(self.settle_ns);
+        if !soon || self.blind(origin.at, taker.at) {
             return None;
         }
         let evidence = [Evidence::TimeWaitHook, Evidence::SameTuple];
