@@ -31,7 +31,7 @@ pub struct KernelSymbols {
 
 impl KernelSymbols {
     /// Looks `names` up. Parts that the compiler split off or changed (`.isra.0`, `.constprop.0`, `.part.0`, `.cold`) belong to
-    /// their function. Reads about 200,000 lines: some 50 ms.
+    /// their function. Reads about 200,000 lines: some 80 ms.
     ///
     /// # Errors
     /// See [`SymbolsError`]. A function that is not there is no error: see [`KernelSymbols::absent`].

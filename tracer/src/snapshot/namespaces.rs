@@ -41,7 +41,7 @@ impl Namespaces {
     /// needs CAP_SYS_ADMIN; what could not be reached, and why, is in [`Namespaces::unreachable`].
     ///
     /// # Errors
-    /// When not one socket could be opened and nothing says why.
+    /// When the system refuses even a socket in the own namespace.
     pub fn open(wanted: Option<BTreeSet<NetNs>>) -> Result<Self, DiagError> {
         let mut namespaces = Self { sockets: BTreeMap::new(), wanted, unreachable: Vec::new(), hidden: None };
         // The own one needs no privilege and no other thread.
@@ -97,7 +97,7 @@ impl Namespaces {
         &self.unreachable
     }
 
-    /// Dumps one namespace. Blocks until the kernel has told everything: about 2 µs a socket.
+    /// Dumps one namespace. Blocks until the kernel has told everything: 2 to 3 µs a socket, 1 ms if there is none.
     ///
     /// # Errors
     /// It is not open, or the kernel does not answer as expected.

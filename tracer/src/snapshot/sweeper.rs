@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use finwait_core::MonoNs;
 
 use super::diag::{DiagError, Dump};
-use super::namespaces::Namespaces;
+use super::namespaces::{Namespaces, Refreshed};
 use super::states::States;
 use crate::probe::host::monotonic_now;
 
@@ -30,6 +30,8 @@ pub struct Plan {
     pub states: States,
     /// How often, at most; `None`: only when asked
     pub interval: Option<Duration>,
+    /// Look before each sweep for namespaces that came or went; new ones open only with the privileges for it
+    pub refresh: bool,
 }
 
 /// All namespaces at (nearly) one moment.
@@ -43,6 +45,10 @@ pub struct Sweep {
     pub states: States,
     /// Someone had asked for it
     pub requested: bool,
+    /// Namespaces that were opened or let go before it
+    pub refreshed: Refreshed,
+    /// What could not be looked at or opened, as sentences, when that was last tried
+    pub unreachable: Vec<String>,
     /// One for each open namespace
     pub dumps: Vec<Result<Dump, DiagError>>,
 }
@@ -90,6 +96,7 @@ fn work(mut namespaces: Namespaces, plan: Plan, asked: &Receiver<States>, done: 
     let mut pace = Pace::default();
     while let Some(request) = pace.wait(plan, asked) {
         let started = Instant::now();
+        let refreshed = if plan.refresh { namespaces.refresh() } else { Refreshed::default() };
         let begin = monotonic_now();
         let dumps = namespaces.dump_all(request.states);
         let sweep = Sweep {
@@ -97,6 +104,8 @@ fn work(mut namespaces: Namespaces, plan: Plan, asked: &Receiver<States>, done: 
             end: monotonic_now(),
             states: request.states,
             requested: request.requested,
+            refreshed,
+            unreachable: namespaces.unreachable().iter().map(ToString::to_string).collect(),
             dumps,
         };
         pace.swept(started, Instant::now());
@@ -159,7 +168,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PLAN: Plan = Plan { states: States::TIME_WAIT, interval: None };
+    const PLAN: Plan = Plan { states: States::TIME_WAIT, interval: None, refresh: false };
 
     #[test]
     fn a_long_sweep_is_followed_by_a_pause_fifty_times_as_long() {

@@ -46,7 +46,7 @@ struct SocketJson<'a> {
     local_port: u16,
     remote_addr: String,
     remote_port: u16,
-    cookie: Option<String>,
+    cookie: Option<u64>,
     inode: Option<u64>,
     uid: Option<u32>,
     mark: Option<u32>,
@@ -114,7 +114,7 @@ impl<'a> SocketJson<'a> {
             local_port,
             remote_addr,
             remote_port,
-            cookie: row.cookie.map(|cookie| format!("{:x}", cookie.0)),
+            cookie: row.cookie.map(|cookie| cookie.0),
             inode: row.inode,
             uid: row.uid,
             mark: row.mark,
@@ -236,7 +236,7 @@ mod tests {
         );
         assert_eq!(watched["time"], "2026-09-23T21:04:11.000000Z");
         assert_eq!((&watched["owner"], &watched["holders"][0]["pid"]), (&"process".into(), &2201.into()));
-        assert_eq!((&watched["unit"], &watched["cookie"]), (&"billing.service".into(), &"2a".into()));
+        assert_eq!((&watched["unit"], &watched["cookie"]), (&"billing.service".into(), &0x2a.into()));
         assert_eq!(watched["age_at_least_ns"], 7_000_000_000_u64);
         assert_eq!(
             (&watched["age_at_most_ns"], &watched["unknown"]),

@@ -281,7 +281,7 @@ fn the_sweeper_answers_requests_and_keeps_a_second_between_sweeps() {
     let namespace = Namespace::new().expect("namespace");
     let connection = Connection::new(&namespace);
     let (client, _) = connection.ends();
-    let plan = Plan { states: States::TIME_WAIT, interval: Some(Duration::from_millis(1)) };
+    let plan = Plan { states: States::TIME_WAIT, interval: Some(Duration::from_millis(1)), refresh: true };
     let sweeper = Sweeper::start(only(&namespace), plan).expect("start");
     let next = || sweeper.results().recv_timeout(Duration::from_secs(20)).expect("a sweep");
     let (first, second) = (next(), next());

@@ -145,6 +145,7 @@ impl Drop for Running {
 fn watching_counts_the_age_of_what_appears() {
     let namespace = Namespace::new().expect("namespace");
     let netns = namespace.inode().to_string();
+    let began = Instant::now();
     let (_running, mut lines) = Running::start(&["--watch", "1s", "--json", "--netns", &netns]);
     let summary = lines.next().expect("a summary");
     assert_eq!((&summary["schema"], &summary["sockets"]), (&"finwait.stuck_summary/1".into(), &0.into()));
@@ -154,7 +155,7 @@ fn watching_counts_the_age_of_what_appears() {
     let stuck = lines.find(|line| line["state"] == "CLOSE_WAIT").expect("a socket");
     let age = |name: &str| stuck[name].as_u64().map(Duration::from_nanos);
     assert!(age("age_at_least_ns").is_some_and(|age| age <= start.elapsed()), "{stuck:#}");
-    assert!(age("age_at_most_ns").is_some_and(|age| age < Duration::from_secs(10)), "{stuck:#}");
+    assert!(age("age_at_most_ns").is_some_and(|age| age <= began.elapsed()), "{stuck:#}");
     assert_eq!(stuck["holders"][0]["pid"], std::process::id());
 }
 
@@ -165,7 +166,7 @@ fn one_look_is_a_table_and_older_keeps_what_is_proven() {
     let connection = Connection::new(&namespace);
     connection.client.shutdown(std::net::Shutdown::Write).expect("shutdown");
     assert_eq!((&connection.server).read(&mut [0]).expect("end"), 0);
-    sleep(Duration::from_millis(700));
+    sleep(Duration::from_secs(2));
     let stuck = |arguments: &[&str]| {
         let output = Command::new(FINWAIT).args(["stuck", "--netns", &netns]).args(arguments).output();
         let output = output.expect("finwait");
@@ -177,7 +178,7 @@ fn one_look_is_a_table_and_older_keeps_what_is_proven() {
     assert_eq!(states, BTreeSet::from(["CLOSE_WAIT", "FIN_WAIT2"]), "{table}");
     assert!(table.lines().skip(1).all(|line| line.contains(&format!("/{}", std::process::id()))), "{table}");
     // What the kernel states proves FIN_WAIT2 to be older than two looks could; nothing proves it of CLOSE_WAIT.
-    let (table, notes) = stuck(&["--older", "500ms"]);
+    let (table, notes) = stuck(&["--older", "1500ms"]);
     assert!(table.contains("FIN_WAIT2") && !table.contains("CLOSE_WAIT"), "{table}");
     assert!(notes.contains("1 more connection is closing"), "{notes}");
     let (table, _) = stuck(&["--older", "1h"]);
