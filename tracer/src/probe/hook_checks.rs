@@ -24,17 +24,14 @@ const TIMER: &str = "--time-wait timer is exact too, and costs every timer of th
 
 /// One row for each hook; `loaded` is prime and its shadows, or why they are not to be had.
 pub(super) fn checks(loaded: Result<&mut LoadedTpBtf, &str>) -> Vec<Check> {
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(_) => {
-            let row = |name, without| no(name, "goes with the tp_btf tier only".to_owned(), without);
-            return vec![
-                row(TIME_WAIT, SWEEP),
-                row(RESETS, WITHOUT_RESETS),
-                row(RETRANSMITS, WITHOUT_RETRANSMITS),
-                row(ACCEPTS, WITHOUT_ACCEPTS),
-            ];
-        }
+    let Ok(loaded) = loaded else {
+        let row = |name, without| no(name, "goes with the tp_btf tier only".to_owned(), without);
+        return vec![
+            row(TIME_WAIT, SWEEP),
+            row(RESETS, WITHOUT_RESETS),
+            row(RETRANSMITS, WITHOUT_RETRANSMITS),
+            row(ACCEPTS, WITHOUT_ACCEPTS),
+        ];
     };
     // Auto is never an error.
     let tried = hooks::load(loaded, TimeWaitChoice::Auto).unwrap_or_default();

@@ -8,6 +8,7 @@ use aya::sys::{Stats, enable_stats};
 use clap::Args;
 use tracer::scenario::Namespace;
 
+use crate::hooks::{self, Turns};
 use crate::load::TRANSITIONS_PER_CONNECTION;
 use crate::numbers::{Shuffle, median};
 use crate::tools::{Paths, Running, Tool, require};
@@ -37,6 +38,9 @@ pub(crate) struct CostArgs {
     /// Folder of tcpstates and tcplife (libbpf-tools)
     #[arg(long, default_value = "/usr/sbin")]
     libbpf_tools: PathBuf,
+    /// Only what the hooks beyond the transitions cost
+    #[arg(long)]
+    hooks_only: bool,
     /// CPU of the load
     #[arg(long, default_value_t = 0)]
     load_cpu: usize,
@@ -74,11 +78,21 @@ impl Series {
 pub(crate) fn run(args: &CostArgs) -> Result<()> {
     let paths = Paths { finwait: args.finwait.clone(), libbpf_tools: args.libbpf_tools.clone() };
     require(&paths.finwait, "build it with `cargo build --release`")?;
-    require(&paths.libbpf_tools.join("tcpstates"), "it comes with libbpf-tools")?;
     refuse_shared_statistics()?;
-    let kernel = kernel_times(args, &paths)?;
-    let (added, busy) = added_times(args, &paths)?;
-    let bounds = [report_kernel(&kernel), report_added(&added, &busy)];
+    let turns = Turns {
+        paths: &paths,
+        rounds: args.rounds,
+        connections: args.connections,
+        load_cpu: args.load_cpu,
+        tool_cpu: args.tool_cpu,
+    };
+    let mut bounds = vec![hooks::run(&turns)?];
+    if !args.hooks_only {
+        require(&paths.libbpf_tools.join("tcpstates"), "it comes with libbpf-tools")?;
+        let kernel = kernel_times(args, &paths)?;
+        let (added, busy) = added_times(args, &paths)?;
+        bounds.extend([report_kernel(&kernel), report_added(&added, &busy)]);
+    }
     if bounds.into_iter().all(|kept| kept) { Ok(()) } else { bail!("finwait is dearer than it may be") }
 }
 

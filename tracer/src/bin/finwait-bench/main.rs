@@ -2,6 +2,7 @@
 
 mod churn;
 mod cost;
+mod hooks;
 mod load;
 mod loss;
 mod numbers;

@@ -24,6 +24,12 @@ pub(crate) enum Tool {
     None,
     /// `finwait closes`
     Finwait,
+    /// The same with prime and its shadows alone at work: no time-wait hooks
+    Spine,
+    /// The same with every hook, time-wait sockets by fentry
+    WithFentry,
+    /// The same with every hook, time-wait sockets by the timers
+    WithTimers,
     /// libbpf-tools
     Tcpstates,
     /// libbpf-tools
@@ -35,6 +41,9 @@ impl Tool {
         match self {
             Self::None => "nothing",
             Self::Finwait => "finwait closes",
+            Self::Spine => "spine alone",
+            Self::WithFentry => "all, fentry",
+            Self::WithTimers => "all, timers",
             Self::Tcpstates => "tcpstates",
             Self::Tcplife => "tcplife",
         }
@@ -50,13 +59,17 @@ pub(crate) struct Paths {
 
 impl Paths {
     fn command(&self, tool: Tool) -> Option<Command> {
-        let (program, argument) = match tool {
+        let closes = |arguments: &[&'static str]| (self.finwait.clone(), [&["closes"], arguments].concat());
+        let (program, arguments) = match tool {
             Tool::None => return None,
-            Tool::Finwait => (self.finwait.clone(), Some("closes")),
-            Tool::Tcpstates | Tool::Tcplife => (self.libbpf_tools.join(tool.name()), None),
+            Tool::Finwait => closes(&[]),
+            Tool::Spine => closes(&["--time-wait", "off"]),
+            Tool::WithFentry => closes(&["--time-wait", "fentry"]),
+            Tool::WithTimers => closes(&["--time-wait", "timer"]),
+            Tool::Tcpstates | Tool::Tcplife => (self.libbpf_tools.join(tool.name()), Vec::new()),
         };
         let mut command = Command::new(program);
-        command.args(argument);
+        command.args(arguments);
         Some(command)
     }
 }
@@ -73,9 +86,23 @@ pub(crate) struct Running {
 pub(crate) struct Booked {
     /// All programs together
     pub(crate) run_time: Duration,
-    /// Of the program that ran most often: it ran once for each transition
+    /// Of finwait's prime, or of another tool's program that ran most often: it ran once for each transition
     pub(crate) runs: u64,
+    /// Of the timer hooks
+    pub(crate) timers: Runs,
 }
+
+/// Runs of some programs, and how long they took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Runs {
+    pub(crate) time: Duration,
+    pub(crate) count: u64,
+}
+
+/// finwait's program that every transition runs.
+const PRIME: &str = "prime";
+/// What the names of the timer hooks begin with.
+const TIMER: &str = "timer_";
 
 impl Running {
     /// Starts `tool` on `cpu`, output thrown away; `None` for no tool. Returns when it sees transitions, made by
@@ -120,12 +147,20 @@ impl Running {
     /// Needs the kernel's statistics switched on.
     pub(crate) fn booked(&self) -> Result<Booked> {
         let mut booked = Booked::default();
-        for info in programs()? {
-            if self.programs.contains(&info.id()) {
-                booked.run_time += info.run_time();
-                booked.runs = booked.runs.max(info.run_count());
+        let mut prime = None;
+        for info in programs()?.into_iter().filter(|info| self.programs.contains(&info.id())) {
+            let (name, count) = (info.name_as_str().unwrap_or_default(), info.run_count());
+            booked.run_time += info.run_time();
+            booked.runs = booked.runs.max(count);
+            if name == PRIME {
+                prime = Some(count);
+            }
+            if name.starts_with(TIMER) {
+                booked.timers.time += info.run_time();
+                booked.timers.count += count;
             }
         }
+        booked.runs = prime.unwrap_or(booked.runs);
         Ok(booked)
     }
 
