@@ -79,6 +79,18 @@ fields! {
     TaskComm = "task_struct.comm",
     TaskFlags = "task_struct.flags",
     TaskStart = "task_struct.start_boottime",
+    TaskExitCode = "task_struct.exit_code",
+    State = "sock.__sk_common.skc_state",
+    Pending = "inet_connection_sock.icsk_pending",
+    SegmentFlags = "tcp_skb_cb.tcp_flags",
+    SegmentControl = "sk_buff.cb",
+    SegmentDevice = "sk_buff.dev",
+    DeviceNet = "net_device.nd_net.net",
+    TwSubstate = "inet_timewait_sock.tw_substate",
+    TwTimer = "inet_timewait_sock.tw_timer",
+    TwExpires = "inet_timewait_sock.tw_timer.expires",
+    TwFunction = "inet_timewait_sock.tw_timer.function",
+    TimerFunction = "timer_list.function",
 }
 
 const _: () = assert!(FIELD_COUNT <= OFFSET_SLOTS);

@@ -7,15 +7,25 @@
 mod counters;
 mod fields;
 mod filter;
+#[macro_use]
 mod record;
+mod hooks;
 mod state;
 
 pub use counters::{
-    CpuState, DEPTHS, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAMS, TOKENS, Token,
-    pair_index,
+    CpuState, DEPTHS, LANES, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAM_SHADOW2,
+    PROGRAM_SHADOW3, PROGRAMS, TOKEN_RINGS, TOKENS, Token, TokenRing, depths, lane, pair_index,
 };
 pub use fields::{FIELD_COUNT, Field, OFFSET_ABSENT, OFFSET_SLOTS};
 pub use filter::{FILTER_NETNS, FILTER_PORTS, KernelFilter};
+pub use hooks::{
+    AcceptRecord, CHANGE_ARMED, CHANGE_ASKED, CHANGE_DISARMED, CHANGE_EXPIRED, HOOK_PROGRAMS, Head,
+    HookState, KIND_ACCEPT, KIND_RESET, KIND_RETRANSMIT, KIND_TIME_WAIT, PROGRAM_ACCEPT, PROGRAM_HOOKS,
+    PROGRAM_RECEIVE_RESET, PROGRAM_RETRANSMIT, PROGRAM_SEND_RESET, PROGRAM_TIME_WAIT_ARM,
+    PROGRAM_TIME_WAIT_ASK, PROGRAM_TIME_WAIT_KILL, PROGRAM_TIMER_CANCEL, PROGRAM_TIMER_EXPIRE,
+    PROGRAM_TIMER_START, ResetRecord, RetransmitRecord, SOCKET_FULL, SOCKET_NONE, SOCKET_REQUEST,
+    SOCKET_TIME_WAIT, STACK_FRAMES, SocketPart, TaskPart, TimeWaitRecord, hook_present,
+};
 pub use record::{
     KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
     StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, present,
@@ -26,6 +36,8 @@ pub use state::TcpState;
 pub const MAP_EVENTS: &str = "EVENTS";
 /// Name of the per-CPU array, one entry of [`CpuState`].
 pub const MAP_CPUS: &str = "CPUS";
+/// Name of the per-CPU array of [`HookState`], one entry for each of [`HOOK_PROGRAMS`].
+pub const MAP_HOOK_CPUS: &str = "HOOK_CPUS";
 
 /// Load-time constant: `[u16; OFFSET_SLOTS]`, byte offsets indexed by [`Field`].
 pub const CONST_OFFSETS: &str = "OFFSETS";
@@ -35,6 +47,8 @@ pub const CONST_FEATURES: &str = "FEATURES";
 pub const CONST_PRESENT: &str = "PRESENT";
 /// Load-time constant: [`KernelFilter`].
 pub const CONST_FILTER: &str = "FILTER";
+/// Load-time constant: `u64`, the address of tw_timer_handler.
+pub const CONST_TW_HANDLER: &str = "TW_HANDLER";
 
 /// What the running kernel offers to the programs, as bits of [`CONST_FEATURES`].
 pub mod feature {
@@ -46,6 +60,12 @@ pub mod feature {
     pub const CGROUP_TAGGED: u32 = 1 << 2;
     /// A filter is set; without this bit the filter code is cut out by the verifier.
     pub const FILTER: u32 = 1 << 3;
+    /// A task may be preempted inside a program (7.0 and later): the second and third shadow are attached too.
+    pub const MORE_SHADOWS: u32 = 1 << 4;
+    /// `tcp_send_reset` has a reason (6.10 and later).
+    pub const RESET_REASON: u32 = 1 << 16;
+    /// `tcp_retransmit_skb` says whether the segment could be sent (6.17 and later).
+    pub const RETRANSMIT_ERR: u32 = 1 << 17;
 }
 
 /// Members of `trace_event_raw_inet_sock_set_state`, the classic tracepoint's record.

@@ -96,6 +96,8 @@ pub mod present {
     pub const IS_MPTCP: u64 = 1 << 36;
     /// sock_addr
     pub const SOCK_ADDR: u64 = 1 << 37;
+    /// exit_signal
+    pub const TASK_EXIT: u64 = 1 << 38;
 
     /// Fields of struct tcp_sock and struct inet_connection_sock: absent where the cast to tcp_sock fails.
     pub const TCP: u64 = SPORT
@@ -118,7 +120,7 @@ pub mod present {
         | LINGER2
         | IS_MPTCP;
     /// Fields of the current task.
-    pub const ALL_TASK: u64 = TASK | TASK_START | TASK_FLAGS;
+    pub const ALL_TASK: u64 = TASK | TASK_START | TASK_FLAGS | TASK_EXIT;
 }
 
 macro_rules! record {
@@ -142,7 +144,7 @@ record! {
         pub kind: u8,
         /// [`STATE_RECORD_BYTES`]
         pub size: u16,
-        /// [`crate::PROGRAM_PRIME`], [`crate::PROGRAM_SHADOW`] or [`crate::PROGRAM_CLASSIC`]
+        /// [`crate::PROGRAM_PRIME`] or another of these numbers
         pub program: u8,
         /// Nesting depth of the run, 0 to [`crate::DEPTHS`] − 1
         pub depth: u8,
@@ -244,8 +246,8 @@ record! {
         pub sock_flags: u8,
         /// TASK_FLAG_… bits
         pub task_flags: u8,
-        /// 0
-        pub reserved: u8,
+        /// Low 7 bits of task_struct.exit_code: the signal that ends a task on its way out
+        pub exit_signal: u8,
     }
 }
 

@@ -14,6 +14,8 @@ static FEATURES: u32 = 0;
 #[unsafe(no_mangle)]
 static PRESENT: u64 = 0;
 #[unsafe(no_mangle)]
+static TW_HANDLER: u64 = 0;
+#[unsafe(no_mangle)]
 static FILTER: KernelFilter = KernelFilter {
     family: 0,
     local_port_count: 0,
@@ -44,6 +46,13 @@ pub(crate) fn feature(bit: u32) -> bool {
 pub(crate) fn present() -> u64 {
     // SAFETY: a static of that type.
     unsafe { read_volatile(&raw const PRESENT) }
+}
+
+/// Address of tw_timer_handler, which every time-wait socket's timer calls.
+#[inline(always)]
+pub(crate) fn tw_handler() -> u64 {
+    // SAFETY: a static of that type.
+    unsafe { read_volatile(&raw const TW_HANDLER) }
 }
 
 /// Address family that the filter asks for, 0 for any.

@@ -31,11 +31,13 @@ const SOCK_LINGER_BIT: u64 = 1 << 4;
 /// Writes a whole record, field by field, straight into the ring.
 ///
 /// Fields that belong together are named in a section with a condition; where that does not hold they are written as 0.
+/// A field that is a structure itself is named under `parts`, with the function that fills it.
 /// A field that no section names, or that two name, does not compile: nothing the ring held before can reach user space.
 macro_rules! fill {
-    ($record:ident: { $($always:ident: $value:expr,)* }
+    ($record:ident as $type:ident: { $($always:ident: $value:expr,)* }
      $(if let $pattern:pat = $option:expr => { $($field:ident: $part:expr,)* })*
-     $(absent: { $($absent:ident,)* })?) => {
+     $(absent: { $($absent:ident,)* })?
+     $(parts: { $($inner:ident: $filler:ident($($argument:expr),*),)* })?) => {
         $(put(&raw mut (*$record).$always, $value);)*
         $(if let $pattern = $option {
             $(put(&raw mut (*$record).$field, $part);)*
@@ -43,9 +45,13 @@ macro_rules! fill {
             $(zero(&raw mut (*$record).$field);)*
         })*
         $($(zero(&raw mut (*$record).$absent);)*)?
-        let _every_field = |StateRecord { $($always: _,)* $($($field: _,)*)* $($($absent: _,)*)? }: StateRecord| ();
+        $($($filler(&raw mut (*$record).$inner, $($argument),*);)*)?
+        let _every_field =
+            |$type { $($always: _,)* $($($field: _,)*)* $($($absent: _,)*)? $($($inner: _,)*)? }: $type| ();
     };
 }
+
+pub(crate) mod hooks;
 
 /// Writes a field; byte arrays as words, to which the record's layout aligns them.
 #[inline(always)]
@@ -142,7 +148,7 @@ pub(crate) fn socket(depth: &Depth, transition: &Transition) {
 
     // SAFETY: room for one record, reserved above.
     unsafe {
-        fill!(record: {
+        fill!(record as StateRecord: {
             version: RECORD_VERSION,
             kind: KIND_STATE,
             size: STATE_RECORD_BYTES as u16,
@@ -174,7 +180,6 @@ pub(crate) fn socket(depth: &Depth, transition: &Transition) {
             lock_owned: (owned != 0) as u8,
             sock_flags: flags as u8 & (SOCK_FLAG_DEAD | SOCK_FLAG_DONE)
                 | if flags & SOCK_LINGER_BIT != 0 { SOCK_FLAG_LINGER } else { 0 },
-            reserved: 0u8,
         }
         if let Some(task) = (owned != 0).then(Task::current) => {
             tgid: task.tgid,
@@ -182,6 +187,7 @@ pub(crate) fn socket(depth: &Depth, transition: &Transition) {
             comm: task.comm,
             task_start_boot_ns: task.start_boot_ns,
             task_flags: task.flags,
+            exit_signal: task.exit_signal,
         }
         if let Some(tcp) = transition.tcp => {
             inet_sport: u16::from_be(tcp.read(Field::Sport)),
@@ -215,7 +221,7 @@ pub(crate) fn classic(depth: &Depth, event: &ClassicEvent) {
     let record = slot.as_mut_ptr();
     // SAFETY: room for one record, reserved above; a helper without arguments.
     unsafe {
-        fill!(record: {
+        fill!(record as StateRecord: {
             version: RECORD_VERSION,
             kind: KIND_STATE,
             size: STATE_RECORD_BYTES as u16,
@@ -239,7 +245,7 @@ pub(crate) fn classic(depth: &Depth, event: &ClassicEvent) {
             socket_cookie, cgroup_id, inode, task_start_boot_ns, comm, tcp_clock_cache_ns, bytes_acked, bytes_received,
             linger_jiffies, netns, uid, mark, err, err_soft, linger2, tgid, pid, snd_una, snd_nxt, write_seq, rcv_nxt,
             rcv_wup, copied_seq, srtt_us_x8, rto_jiffies, since_send_jiffies, since_receive_jiffies, total_retrans, num,
-            shutdown, retransmits, probes_out, is_mptcp, lock_owned, sock_flags, task_flags, reserved,
+            shutdown, retransmits, probes_out, is_mptcp, lock_owned, sock_flags, task_flags, exit_signal,
         });
     }
     slot.submit(0);

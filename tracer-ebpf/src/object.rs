@@ -37,6 +37,16 @@ impl Object {
         }
     }
 
+    /// A member of a structure that lies in the member `outer`, such as a protocol's share of a segment.
+    #[inline(always)]
+    pub(crate) fn read_within<T: Copy + Default>(self, outer: Field, inner: Field) -> T {
+        match (consts::offset(outer), consts::offset(inner)) {
+            // SAFETY: as in `read`.
+            (Some(outer), Some(inner)) => unsafe { read_volatile(self.0.add(outer + inner).cast()) },
+            _ => T::default(),
+        }
+    }
+
     /// A member of 16 bytes, as two words in memory order.
     #[inline(always)]
     pub(crate) fn read_words(self, field: Field) -> [u64; 2] {

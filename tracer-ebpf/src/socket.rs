@@ -1,10 +1,10 @@
-//! prime and shadow: transitions seen through the BTF-typed tracepoint.
+//! prime and its shadows: transitions seen through the BTF-typed tracepoint.
 
 use aya_ebpf::{
     helpers::{bpf_get_socket_cookie, generated},
     programs::BtfTracePointContext,
 };
-use tracer_common::{Field, PROGRAM_PRIME, PROGRAM_SHADOW, feature};
+use tracer_common::{Field, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAM_SHADOW2, PROGRAM_SHADOW3, feature};
 
 use crate::{
     consts,
@@ -12,7 +12,7 @@ use crate::{
     emit,
     filter::{self, Subject},
     object::Object,
-    tokens,
+    tokens::{self, Rank, Seen},
 };
 
 const IPPROTO_TCP: u16 = 6;
@@ -30,9 +30,9 @@ pub(crate) struct Transition {
 #[inline(always)]
 pub(crate) fn prime(context: &BtfTracePointContext) -> Option<()> {
     let cpu = Cpu::this()?;
-    let (socket, old, new) = arguments(context);
-    tokens::push(cpu, socket, old, new);
-    if let Some(transition) = relevant(socket, old, new) {
+    let seen = arguments(context);
+    tokens::push(cpu, Rank::PRIME, seen);
+    if let Some(transition) = relevant(seen) {
         let depth = cpu.enter(PROGRAM_PRIME);
         emit::socket(&depth, &transition);
         depth.leave();
@@ -43,14 +43,36 @@ pub(crate) fn prime(context: &BtfTracePointContext) -> Option<()> {
 /// `None` where the per-CPU entry is missing.
 #[inline(always)]
 pub(crate) fn shadow(context: &BtfTracePointContext) -> Option<()> {
+    let is_last = !consts::feature(feature::MORE_SHADOWS);
+    rescue(context, PROGRAM_SHADOW, Rank::SHADOW, is_last)
+}
+
+/// `None` where the per-CPU entry is missing.
+#[inline(always)]
+pub(crate) fn shadow2(context: &BtfTracePointContext) -> Option<()> {
+    rescue(context, PROGRAM_SHADOW2, Rank::SHADOW2, false)
+}
+
+/// `None` where the per-CPU entry is missing.
+#[inline(always)]
+pub(crate) fn shadow3(context: &BtfTracePointContext) -> Option<()> {
+    rescue(context, PROGRAM_SHADOW3, Rank::SHADOW3, true)
+}
+
+/// Reports the transition if no program before has.
+#[inline(always)]
+fn rescue(context: &BtfTracePointContext, program: u8, rank: Rank, is_last: bool) -> Option<()> {
     let cpu = Cpu::this()?;
-    let (socket, old, new) = arguments(context);
-    if tokens::take(cpu, socket, old, new) {
+    let seen = arguments(context);
+    if tokens::find(cpu, rank, seen, is_last) {
         return Some(());
     }
-    let depth = cpu.enter(PROGRAM_SHADOW);
+    if !is_last {
+        tokens::push(cpu, rank, seen);
+    }
+    let depth = cpu.enter(program);
     depth.count_untokened();
-    match relevant(socket, old, new) {
+    match relevant(seen) {
         Some(transition) => emit::socket(&depth, &transition),
         None => depth.count_untokened_irrelevant(),
     }
@@ -59,15 +81,16 @@ pub(crate) fn shadow(context: &BtfTracePointContext) -> Option<()> {
 }
 
 #[inline(always)]
-fn arguments(context: &BtfTracePointContext) -> (Object, u8, u8) {
+fn arguments(context: &BtfTracePointContext) -> Seen {
     // SAFETY: the tracepoint's first argument is the socket.
     let socket = unsafe { Object::new(context.arg(0)) };
-    (socket, context.arg::<u64>(1) as u8, context.arg::<u64>(2) as u8)
+    Seen { socket, old: context.arg::<u64>(1) as u8, new: context.arg::<u64>(2) as u8 }
 }
 
 /// MPTCP's parent sockets, SCTP and DCCP call the tracepoint too: none of them is a TCP connection.
 #[inline(always)]
-fn relevant(socket: Object, old: u8, new: u8) -> Option<Transition> {
+fn relevant(seen: Seen) -> Option<Transition> {
+    let Seen { socket, old, new } = seen;
     if socket.read::<u16>(Field::Protocol) != IPPROTO_TCP {
         return None;
     }
@@ -104,12 +127,18 @@ impl Transition {
 /// The socket's cookie, given to it now if it had none.
 #[inline(always)]
 pub(crate) fn cookie(socket: Object) -> u64 {
-    let cookie: u64 = socket.read(Field::Cookie);
+    let cookie = raw_cookie(socket);
     if cookie == 0 && consts::feature(feature::COOKIE_HELPER) {
         // SAFETY: the helper takes any socket.
         return unsafe { bpf_get_socket_cookie(socket.address().cast_mut().cast()) };
     }
     cookie
+}
+
+/// The socket's cookie, 0 if it has none yet.
+#[inline(always)]
+pub(crate) fn raw_cookie(socket: Object) -> u64 {
+    socket.read(Field::Cookie)
 }
 
 /// Inode number of the socket's network namespace.

@@ -9,6 +9,8 @@ use crate::{consts, object::Object};
 
 const PF_EXITING: u32 = 0x4;
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// As in wait(2): the signal in the low 7 bits.
+const EXIT_SIGNAL: u8 = 0x7f;
 
 /// What a record says of the task.
 pub(crate) struct Task {
@@ -17,6 +19,8 @@ pub(crate) struct Task {
     pub(crate) comm: [u64; 2],
     pub(crate) start_boot_ns: u64,
     pub(crate) flags: u8,
+    /// Low 7 bits of exit_code, where it is on its way out.
+    pub(crate) exit_signal: u8,
 }
 
 impl Task {
@@ -33,6 +37,12 @@ impl Task {
                 start_boot_ns: task.read(Field::TaskStart),
                 flags: (if flags & PF_KTHREAD != 0 { TASK_FLAG_KTHREAD } else { 0 })
                     | (if flags & PF_EXITING != 0 { TASK_FLAG_EXITING } else { 0 }),
+                // Set before the descriptors are closed (do_exit, kernel/exit.c).
+                exit_signal: if flags & PF_EXITING != 0 {
+                    task.read::<u32>(Field::TaskExitCode) as u8 & EXIT_SIGNAL
+                } else {
+                    0
+                },
             };
         }
         let id = bpf_get_current_pid_tgid();
@@ -42,6 +52,6 @@ impl Task {
             generated::bpf_get_current_comm(comm.as_mut_ptr().cast(), 16);
             comm.assume_init()
         };
-        Self { tgid: (id >> 32) as u32, pid: id as u32, comm, start_boot_ns: 0, flags: 0 }
+        Self { tgid: (id >> 32) as u32, pid: id as u32, comm, start_boot_ns: 0, flags: 0, exit_signal: 0 }
     }
 }

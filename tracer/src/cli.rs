@@ -6,16 +6,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use finwait_core::record::CloseKind;
 
 mod examples;
 mod filter;
 mod live;
 mod output;
+mod stuck;
 mod value;
 
 pub use filter::{FilterArgs, KernelFilterArgs};
-pub use live::{LiveArgs, TierChoice};
+pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
 
 /// How TCP connections open and close, from the kernel's own state transitions.
@@ -36,10 +39,13 @@ pub enum Command {
     States(ViewArgs),
     /// Show every connection when it ends: who closed first, how, and which state took long
     #[command(after_help = examples::CLOSES)]
-    Closes(ViewArgs),
+    Closes(ClosesArgs),
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),
+    /// Show connections that are stuck while closing: who holds them, since when, and what it means
+    #[command(after_help = examples::STUCK)]
+    Stuck(StuckArgs),
     /// Make connections of every kind in a network namespace of its own, and show that they are seen whole
     #[command(after_help = examples::DEMO)]
     Demo,
@@ -74,6 +80,24 @@ pub struct ViewArgs {
     /// Until when
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Flags of `closes`.
+#[derive(Debug, Args)]
+pub struct ClosesArgs {
+    /// Those that `states` has too
+    #[command(flatten)]
+    pub view: ViewArgs,
+    /// How they ended, such as reset,timed_out
+    #[arg(long, value_name = "KIND", value_delimiter = ',', help_heading = "Filter")]
+    #[arg(value_parser = value::kind())]
+    pub kind: Vec<CloseKind>,
+    /// Show the end of each time-wait socket as a line of its own, about a minute later; JSON always has them
+    #[arg(long, help_heading = "Output")]
+    pub time_waits: bool,
+    /// Join the two ends of a connection within this host into one line; the first waits up to 1 s for the other
+    #[arg(long, help_heading = "Output")]
+    pub both_ends: bool,
 }
 
 /// Flags of `record`.

@@ -1,16 +1,17 @@
 //! The validated configuration. Whatever can be wrong with the flags is found here, before anything is opened.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use finwait_core::TrackerConfig;
+use finwait_core::{NetNs, TrackerConfig};
 use tracer_common::KernelFilter;
 
 use crate::cli::{
-    self, Cli, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs, LiveArgs,
-    RecordArgs, TierChoice, ViewArgs,
+    self, Cli, ClosesArgs, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs,
+    LiveArgs, RecordArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
 };
-use crate::filter::{Filter, IpVersion};
+use crate::filter::{Filter, IpVersion, Workloads};
 
 mod places;
 
@@ -56,6 +57,9 @@ pub enum ConfigError {
         /// Entries of the table of namespaces
         netns: usize,
     },
+    /// Time-wait sockets as CSV
+    #[error("--time-waits has no rows in CSV, whose columns are those of closes: take -o json for both")]
+    NoTimeWaitsInCsv,
     /// A path that is no such namespace or cgroup
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -74,6 +78,8 @@ pub enum Action {
     View(Box<View>),
     /// `record`
     Record(Recording),
+    /// `stuck`
+    Stuck(Stuck),
     /// `demo`
     Demo,
     /// `doctor`
@@ -109,6 +115,10 @@ pub struct View {
     pub limits: Limits,
     /// How much the tracker may hold
     pub tracker: TrackerConfig,
+    /// Whether the ends of time-wait sockets are shown
+    pub time_waits: bool,
+    /// Whether the two ends of a connection are joined
+    pub both_ends: bool,
 }
 
 /// `record`.
@@ -120,6 +130,19 @@ pub struct Recording {
     pub live: Live,
     /// Until when
     pub limits: Limits,
+}
+
+/// `stuck`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// How long a state is proven to have lasted, at least
+    pub older: Duration,
+    /// Look again this often
+    pub watch: Option<Duration>,
+    /// As JSON
+    pub json: bool,
+    /// These network namespaces; `None`: all that can be reached
+    pub netns: Option<BTreeSet<NetNs>>,
 }
 
 /// Where observations come from.
@@ -145,6 +168,8 @@ pub enum RecordingPath {
 pub struct Live {
     /// Which trace point
     pub tier: TierChoice,
+    /// How time-wait sockets are seen
+    pub time_wait: TimeWaitChoice,
     /// Size of the ring
     pub ring_bytes: u32,
     /// Pause after a wake-up
@@ -187,8 +212,9 @@ pub struct Limits {
 pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
     match cli.command {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
-        Command::Closes(args) => Ok(Action::View(Box::new(view(Subject::Closes, args)?))),
+        Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
+        Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
@@ -216,7 +242,21 @@ fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
         },
         limits: limits(&args.limits),
         tracker: TrackerConfig { capacity: args.max_connections, transitions, ..TrackerConfig::default() },
+        time_waits: false,
+        both_ends: false,
     })
+}
+
+/// JSON tells records apart by their schema, so it has the time-wait sockets unasked.
+fn closes(args: ClosesArgs) -> Result<View, ConfigError> {
+    let mut view = view(Subject::Closes, args.view)?;
+    view.filter.kinds = args.kind;
+    view.time_waits = args.time_waits || view.output.format == Format::Json;
+    view.both_ends = args.both_ends;
+    if args.time_waits && view.output.format == Format::Csv {
+        return Err(ConfigError::NoTimeWaitsInCsv);
+    }
+    Ok(view)
 }
 
 fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
@@ -232,6 +272,12 @@ fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
     Ok(Recording { path, live: live(&args.live, &filter)?, limits: limits(&args.limits) })
 }
 
+fn stuck(args: &StuckArgs) -> Result<Stuck, ConfigError> {
+    let netns: BTreeSet<NetNs> = args.netns.iter().map(places::netns).collect::<Result<_, _>>()?;
+    let netns = (!netns.is_empty()).then_some(netns);
+    Ok(Stuck { older: args.older, watch: args.watch, json: args.json, netns })
+}
+
 fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
     if let (TierChoice::Classic, Some(flag)) = (args.tier, filter.needs_tp_btf()) {
         return Err(ConfigError::FilterNeedsTpBtf { flag });
@@ -239,6 +285,7 @@ fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
     let kernel_filter = filter.kernel_share();
     Ok(Live {
         tier: args.tier,
+        time_wait: args.time_wait,
         ring_bytes: args.ring_bytes,
         wake_pause: args.wake_pause,
         kernel_filter,
@@ -288,6 +335,8 @@ fn filter(args: &FilterArgs) -> Result<Filter, ConfigError> {
         comms: args.comm.clone(),
         netns: kernel.netns.iter().map(places::netns).collect::<Result<_, _>>()?,
         cgroups: args.cgroup.iter().map(places::cgroup).collect::<Result<_, _>>()?,
+        workloads: Workloads::new(args.container.clone(), args.unit.clone()),
+        kinds: Vec::new(),
     })
 }
 

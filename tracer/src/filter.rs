@@ -6,11 +6,14 @@
 use std::net::IpAddr;
 
 use finwait_core::observation::Family;
-use finwait_core::record::{CloseRecord, Endpoint, Owner, TransitionRecord};
-use finwait_core::{CgroupId, NetNs, Pid, Port, Record};
+use finwait_core::record::{CloseKind, CloseRecord, Endpoint, Owner, TimeWaitRecord, TransitionRecord};
+use finwait_core::{CgroupId, NetNs, Observation, Pid, Port, Record};
 use ipnet::IpNet;
 
 mod kernel;
+mod workload;
+
+pub use workload::{UnitPattern, Workloads};
 
 /// IP version of what travels, whatever the socket's family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,10 @@ pub struct Filter {
     pub netns: Vec<NetNs>,
     /// cgroups
     pub cgroups: Vec<CgroupId>,
+    /// Containers and systemd units
+    pub workloads: Workloads,
+    /// How connections ended; what is no end of a connection has no kind and is not shown
+    pub kinds: Vec<CloseKind>,
 }
 
 impl Filter {
@@ -53,33 +60,60 @@ impl Filter {
             ("--comm", self.comms.is_empty()),
             ("--netns", self.netns.is_empty()),
             ("--cgroup", self.cgroups.is_empty()),
+            ("--container", self.workloads.containers.is_empty()),
+            ("--unit", self.workloads.units.is_empty()),
         ]
         .into_iter()
         .find_map(|(flag, empty)| (!empty).then_some(flag))
     }
 
-    /// Whether `record` is shown.
+    /// Takes note of what `observation` says of a cgroup's names.
+    pub fn learn(&mut self, observation: &Observation) {
+        if let Observation::Cgroup(names) = observation {
+            self.workloads.learn(names);
+        }
+    }
+
+    /// Whether `record` is shown; of both ends of a connection, whether one of them is.
     #[must_use]
     pub fn matches(&self, record: &Record) -> bool {
         match record {
             Record::Transition(record) => self.matches_transition(record),
             Record::Close(record) => self.matches_close(record),
+            Record::TimeWait(record) => self.matches_time_wait(record),
+            Record::BothEnds(both) => {
+                self.matches_close(&both.opener_side) || self.matches_close(&both.acceptor_side)
+            }
         }
+    }
+
+    fn matches_time_wait(&self, record: &TimeWaitRecord) -> bool {
+        self.ends(record.local, record.remote, record.family)
+            && within(&self.netns, record.netns)
+            && self.belongs(record.cgroup)
+            && self.kinds.is_empty()
+            && self.owners([None, None, None])
     }
 
     fn matches_transition(&self, record: &TransitionRecord) -> bool {
         let change = &record.change;
         self.ends(record.local, record.remote, change.family)
             && within(&self.netns, change.netns)
-            && within(&self.cgroups, change.cgroup)
-            && self.owners([record.actor.value(), record.owner.as_ref()])
+            && self.belongs(change.cgroup)
+            && self.kinds.is_empty()
+            && self.owners([record.actor.value(), record.owner.as_ref(), None])
     }
 
     fn matches_close(&self, record: &CloseRecord) -> bool {
         self.ends(record.local, record.remote, record.family)
             && within(&self.netns, record.netns)
-            && within(&self.cgroups, record.cgroup)
-            && self.owners([record.opener.value(), record.closer.value()])
+            && self.belongs(record.cgroup)
+            && within(&self.kinds, record.kind.value().copied())
+            && self.owners([record.opener.value(), record.acceptor.value(), record.closer.value()])
+    }
+
+    fn belongs(&self, cgroup: Option<CgroupId>) -> bool {
+        within(&self.cgroups, cgroup) && self.workloads.include(cgroup)
     }
 
     fn ends(&self, local: Endpoint, remote: Endpoint, family: Family) -> bool {
@@ -90,7 +124,7 @@ impl Filter {
             && inside(&self.remote, remote.addr)
     }
 
-    fn owners(&self, owners: [Option<&Owner>; 2]) -> bool {
+    fn owners(&self, owners: [Option<&Owner>; 3]) -> bool {
         let any = |test: &dyn Fn(&Owner) -> bool| owners.into_iter().flatten().any(test);
         (self.pids.is_empty()
             || any(&|owner| self.pids.contains(&owner.tgid) || self.pids.contains(&owner.pid)))
@@ -119,7 +153,7 @@ fn version_of(local: Endpoint, remote: Endpoint, family: Family) -> IpVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::{close, owner, transition};
+    use crate::sink::samples::{both_ends, close, owner, time_wait, transition};
     use finwait_core::{Claim, Reason, TcpState};
 
     fn shows(filter: &Filter, record: &CloseRecord) -> bool {
@@ -185,6 +219,11 @@ mod tests {
                 Filter { cgroups: vec![CgroupId(77)], ..any() },
                 Filter { cgroups: vec![CgroupId(78)], ..any() },
             ),
+            (
+                "kind",
+                Filter { kinds: vec![CloseKind::Reset, CloseKind::Active], ..any() },
+                Filter { kinds: vec![CloseKind::Passive], ..any() },
+            ),
         ] {
             assert!(shows(&hit, &record), "{name}");
             assert!(!shows(&miss, &record), "{name}");
@@ -218,14 +257,75 @@ mod tests {
     }
 
     #[test]
-    fn mapped_ipv4_on_an_ipv6_socket_is_ipv4() {
+    fn who_accepted_counts_as_a_process_of_the_connection() {
         let mut record = close();
-        record.family = Family::Inet6;
-        record.local.addr = Some("::ffff:10.0.0.5".parse().unwrap());
-        record.remote.addr = Some("::ffff:10.0.0.7".parse().unwrap());
-        assert!(shows(&Filter { version: Some(IpVersion::V4), ..Filter::default() }, &record));
-        assert!(shows(&Filter { remote: nets("10.0.0.0/8"), ..Filter::default() }, &record));
-        assert!(!shows(&Filter { version: Some(IpVersion::V6), ..Filter::default() }, &record));
+        (record.opener, record.closer) = (Claim::Unknown(Reason::NotVisible), Claim::Unknown(Reason::NoTask));
+        record.acceptor = Claim::known(owner("nginx", 811, 812), []);
+        assert!(shows(&Filter { comms: vec!["nginx".into()], ..Filter::default() }, &record));
+        assert!(!shows(&Filter { pids: vec![Pid(9120)], ..Filter::default() }, &record));
+    }
+
+    #[test]
+    fn mapped_ipv4_on_an_ipv6_socket_is_ipv4() {
+        let version = |version| Filter { version: Some(version), ..Filter::default() };
+        let remote = |net| Filter { remote: nets(net), ..Filter::default() };
+        let local = |net| Filter { local: nets(net), ..Filter::default() };
+        for (local_addr, remote_addr, filter, shown) in [
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", version(IpVersion::V4), true),
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", version(IpVersion::V6), false),
+            ("10.0.0.5", "10.0.0.7", version(IpVersion::V4), true),
+            ("10.0.0.5", "10.0.0.7", version(IpVersion::V6), false),
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", remote("10.0.0.0/8"), true),
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", remote("::/0"), false),
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", local("10.0.0.5/32"), true),
+            ("::ffff:10.0.0.5", "::ffff:10.0.0.7", local("10.0.0.6/32"), false),
+            ("::", "::ffff:10.0.0.7", version(IpVersion::V4), true),
+            ("::1", "::1", version(IpVersion::V4), false),
+            ("::1", "::1", version(IpVersion::V6), true),
+        ] {
+            let ends = |addr: &str, port| Endpoint { addr: Some(addr.parse().unwrap()), port };
+            let mut record = close();
+            record.family = Family::Inet6;
+            record.local = ends(local_addr, record.local.port);
+            record.remote = ends(remote_addr, record.remote.port);
+            let mut gone = time_wait();
+            (gone.family, gone.local, gone.remote) = (record.family, record.local, record.remote);
+            let mut change = transition(TcpState::Established, TcpState::FinWait1);
+            (change.change.family, change.local, change.remote) =
+                (record.family, record.local, record.remote);
+            let records = [
+                Record::Close(Box::new(record)),
+                Record::TimeWait(Box::new(gone)),
+                Record::Transition(Box::new(change)),
+            ];
+            for record in &records {
+                assert_eq!(filter.matches(record), shown, "{local_addr} {remote_addr} {filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_ends_are_shown_where_one_of_them_is() {
+        let record = Record::BothEnds(Box::new(both_ends()));
+        for (comm, shown) in [("curl", true), ("nginx", true), ("sshd", false)] {
+            let filter = Filter { comms: vec![comm.to_owned()], ..Filter::default() };
+            assert_eq!(filter.matches(&record), shown, "{comm}");
+        }
+        let filter =
+            Filter { kinds: vec![CloseKind::Passive], comms: vec!["curl".into()], ..Filter::default() };
+        assert!(!filter.matches(&record), "no end is both");
+    }
+
+    #[test]
+    fn a_time_wait_has_neither_process_nor_kind() {
+        let record = Record::TimeWait(Box::new(time_wait()));
+        assert!(Filter { cgroups: vec![CgroupId(77)], ..Filter::default() }.matches(&record));
+        for filter in [
+            Filter { kinds: vec![CloseKind::Active], ..Filter::default() },
+            Filter { pids: vec![Pid(9120)], ..Filter::default() },
+        ] {
+            assert!(!filter.matches(&record), "{filter:?}");
+        }
     }
 
     #[test]

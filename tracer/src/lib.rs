@@ -8,15 +8,20 @@
 //! * [`filter`] which records are shown, and the kernel's share of that
 //! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
 //! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
+//! * [`snapshot`] which sockets there are (sock_diag); [`enrich`] processes, cgroups, kernel symbols behind the numbers
+//! * [`stuck`] sockets that stay in a closing state
 //! * [`doctor`] what this host offers, for people
 
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod enrich;
 pub mod filter;
 pub mod probe;
 pub mod run;
 pub mod scenario;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
+pub mod stuck;

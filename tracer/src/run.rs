@@ -1,4 +1,4 @@
-//! The one event loop: source → tracker → filter → sink.
+//! The one event loop: source → tracker → (pairing) → filter → sink.
 //!
 //! It alone decides when a run ends. Whatever the reason, the source is closed and read to its end, so that the last
 //! counters are in the books; what it still yields is accounted for and not shown.
@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use finwait_core::observation::Tier;
+use finwait_core::pairing::{Pairing, PairingConfig};
 use finwait_core::{MonoNs, Observation, Record, Tracker, TrackerConfig};
 
 use crate::config::{Limits, Subject};
@@ -41,6 +42,10 @@ pub struct Plan {
     pub event_time: bool,
     /// How much the tracker may hold
     pub tracker: TrackerConfig,
+    /// Whether the ends of time-wait sockets are shown among closes
+    pub time_waits: bool,
+    /// Whether the two ends of a connection within this host are joined
+    pub both_ends: bool,
 }
 
 /// Why a run failed.
@@ -95,6 +100,9 @@ struct Run<'a> {
     outputs: Outputs<'a>,
     plan: &'a Plan,
     tracker: Tracker,
+    pairing: Option<Pairing>,
+    /// The plan's, and what it learns
+    filter: Filter,
     context: Context,
     tally: Tally,
     /// Lines written, which --count limits
@@ -111,6 +119,8 @@ impl<'a> Run<'a> {
             outputs,
             plan,
             tracker: Tracker::new(plan.tracker),
+            pairing: plan.both_ends.then(|| Pairing::new(PairingConfig::default())),
+            filter: plan.filter.clone(),
             context: Context::default(),
             tally: Tally::default(),
             lines: 0,
@@ -178,12 +188,7 @@ impl<'a> Run<'a> {
 
     /// Whether event time has run out; takes note of it.
     fn is_too_late(&mut self, observation: &Observation) -> bool {
-        let at = match observation {
-            Observation::Host(host) => host.since,
-            Observation::StateChange(change) => change.at,
-            Observation::Watermark(watermark) => watermark.at,
-            Observation::Clock(_) | Observation::Counters(_) => return false,
-        };
+        let Some(at) = observation.at() else { return false };
         let first = *self.first.get_or_insert(at);
         let limit = self.plan.limits.duration.filter(|_| self.plan.event_time);
         let elapsed = Duration::from_nanos(at.since(first).unwrap_or(0));
@@ -203,6 +208,7 @@ impl<'a> Run<'a> {
         self.begin()?;
         // Ahead of the rest, so that the books hold what could not be written.
         self.tracker.observe(observation);
+        self.filter.learn(observation);
         if let Some(tap) = &mut self.outputs.tap {
             tap.observation(observation)?;
             self.lines += u64::from(matches!(observation, Observation::StateChange(_)));
@@ -212,11 +218,27 @@ impl<'a> Run<'a> {
         {
             sink.context(&self.context);
         }
+        let watermark = match observation {
+            Observation::Watermark(watermark) => Some(watermark.at),
+            _ => None,
+        };
+        self.pair(watermark);
         self.show_what_is_due()
     }
 
-    fn show_what_is_due(&mut self) -> Result<(), RunError> {
+    /// Hands on what the tracker says.
+    fn pair(&mut self, watermark: Option<MonoNs>) {
+        let Some(pairing) = &mut self.pairing else { return };
         while let Some(record) = self.tracker.next_record() {
+            pairing.take(record);
+        }
+        if let Some(at) = watermark {
+            pairing.advance(self.tracker.told_until(at));
+        }
+    }
+
+    fn show_what_is_due(&mut self) -> Result<(), RunError> {
+        while let Some(record) = self.next_record() {
             if !self.limits_reached() {
                 self.show(&record)?;
             }
@@ -224,8 +246,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    fn next_record(&mut self) -> Option<Record> {
+        match &mut self.pairing {
+            Some(pairing) => pairing.next_record(),
+            None => self.tracker.next_record(),
+        }
+    }
+
     fn show(&mut self, record: &Record) -> Result<(), RunError> {
-        if !self.plan.filter.matches(record) {
+        if !self.filter.matches(record) {
             return Ok(());
         }
         self.tally.add(record);
@@ -233,8 +262,8 @@ impl<'a> Run<'a> {
             (self.plan.subject, record),
             (None, _)
                 | (Some(Subject::States), Record::Transition(_))
-                | (Some(Subject::Closes), Record::Close(_))
-        );
+                | (Some(Subject::Closes), Record::Close(_) | Record::BothEnds(_))
+        ) || (self.plan.time_waits && matches!(record, Record::TimeWait(_)));
         if let Some(sink) = &mut self.outputs.sink
             && wanted
         {
@@ -307,6 +336,8 @@ impl<'a> Run<'a> {
 
     fn finish(mut self, ended: Ended, source: &dyn Source) -> Result<Verdict, RunError> {
         self.tracker.finish();
+        self.pair(None);
+        self.pairing.iter_mut().for_each(Pairing::finish);
         let closed = ended == Ended::ClosedPipe;
         let written = if closed { Ok(()) } else { self.show_what_is_due() };
         let verdict = self.verdict(ended, source);
@@ -337,7 +368,7 @@ impl<'a> Run<'a> {
             accounting: self.tracker.accounting(),
             fates: self.tracker.fates(),
             unread: source.unread().cloned(),
-            tally: self.tally.clone(),
+            tally: Tally { hurried: self.pairing.as_ref().map_or(0, Pairing::hurried), ..self.tally.clone() },
         }
     }
 }

@@ -7,7 +7,7 @@ use finwait_core::{ClockPair, MonoNs, Observation, Record};
 
 mod columns;
 mod csv;
-mod human;
+pub(crate) mod human;
 mod json;
 mod recording;
 #[cfg(test)]
@@ -16,14 +16,14 @@ mod strip;
 mod table;
 mod text;
 mod verdict;
-mod when;
+pub(crate) mod when;
 
 pub use self::csv::CsvSink;
 pub use json::JsonSink;
 pub use recording::RecordingSink;
 pub use table::{Look, TableSink};
 pub use text::safe;
-pub use verdict::{Ended, Resets, Slowest, Tally, Verdict};
+pub use verdict::{Ended, FinsResent, Resets, Slowest, Tally, Verdict};
 
 /// Takes records and writes them somewhere.
 pub trait Sink {

@@ -55,7 +55,7 @@ fn closes_are_a_table_and_the_verdict_is_on_stderr() {
              slowest close 3.1s in FIN_WAIT2 (curl → 10.0.0.7:8080)",
             "saw 15 transitions, lost 0",
             "received 15, lost_ring 0, recursion_missed 0, rescued 0, gaps 0, chain_breaks 0, evicted 0, \
-             decode_errors 0, duplicates 0",
+             decode_errors 0, duplicates 0, hooks_lost 0",
         ]
     );
     assert_eq!(output.status.code(), Some(0));

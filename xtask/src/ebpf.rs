@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::process;
+use crate::strip;
 use crate::toolchain::Toolchain;
 
 const TARGET: &str = "bpfel-unknown-none";
@@ -70,7 +71,7 @@ impl Kit {
         let built = target_folder(root).join(TARGET).join("ebpf/finwait-ebpf");
         let bytes = fs::read(&built).with_context(|| built.display().to_string())?;
         self.refuse_traces(object, &bytes, &places)?;
-        Ok(bytes)
+        strip::without_dwarf(&bytes)
     }
 
     /// The registry's source folder has to exist before its name can be mapped away.

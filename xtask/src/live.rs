@@ -10,6 +10,8 @@ use crate::libtest::Report;
 
 /// One test name a line; `#` starts a comment.
 const LIST: &str = "tracer/tests/live/LIST";
+/// Likewise: those that run only in the guests of `cargo xtask vm`, each with a guest to itself.
+const LIST_VM: &str = "tracer/tests/live/LIST.vm";
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_PERFMON: u64 = 1 << 38;
@@ -33,8 +35,35 @@ pub(crate) fn obstacle() -> Option<&'static str> {
 
 /// Fails unless the tests that passed are exactly the listed ones.
 pub(crate) fn compare(root: &Path, report: &Report) -> Result<()> {
-    let list = fs::read_to_string(root.join(LIST)).with_context(|| LIST.to_owned())?;
-    let listed = names(&list);
+    compare_with(&listed(root, &[LIST])?, report)
+}
+
+/// The same in a guest, where `filters` chose among the tests of both lists, as libtest understands them.
+pub(crate) fn compare_in_guest(root: &Path, report: &Report, filters: &[String]) -> Result<()> {
+    compare_with(&chosen(listed(root, &[LIST, LIST_VM])?, filters), report)
+}
+
+/// The tests that run in guests only, as far as `filters` choose them.
+pub(crate) fn only_in_guests(root: &Path, filters: &[String]) -> Result<Vec<String>> {
+    Ok(chosen(listed(root, &[LIST_VM])?, filters).into_iter().collect())
+}
+
+fn chosen(mut names: BTreeSet<String>, filters: &[String]) -> BTreeSet<String> {
+    names.retain(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())));
+    names
+}
+
+fn listed(root: &Path, lists: &[&str]) -> Result<BTreeSet<String>> {
+    let mut listed = BTreeSet::new();
+    for list in lists {
+        let text = fs::read_to_string(root.join(list)).with_context(|| (*list).to_owned())?;
+        listed.extend(names(&text).into_iter().map(str::to_owned));
+    }
+    Ok(listed)
+}
+
+fn compare_with(listed: &BTreeSet<String>, report: &Report) -> Result<()> {
+    let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
     let passed: BTreeSet<&str> = report.ok.iter().map(String::as_str).collect();
     let others = report.not_ok.iter().map(String::as_str);
     let present: BTreeSet<&str> = passed.iter().copied().chain(others).collect();
@@ -90,6 +119,20 @@ mod tests {
         assert!(fails(&["opens"], &["closes"]).contains("did not run and pass: closes"));
         assert!(fails(&["opens", "closes", "resets"], &[]).contains("not listed"));
         assert!(fails(&["opens", "closes"], &["resets"]).contains("not listed"));
+    }
+
+    #[test]
+    fn a_guest_runs_both_lists_or_what_was_chosen_of_them() {
+        let root = checkout("opens\ncloses\n");
+        fs::write(root.path().join(LIST_VM), "steered\n").unwrap();
+        let in_guest = |ok: &[&str], filters: &[&str]| {
+            let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
+            compare_in_guest(root.path(), &report(ok, &[]), &filters)
+        };
+        in_guest(&["opens", "closes", "steered"], &[]).unwrap();
+        assert!(in_guest(&["opens", "closes"], &[]).unwrap_err().to_string().contains("steered"));
+        in_guest(&["opens", "closes"], &["pen", "clo"]).unwrap();
+        assert!(in_guest(&["opens"], &["pen", "clo"]).unwrap_err().to_string().contains("closes"));
     }
 
     #[test]

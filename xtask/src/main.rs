@@ -1,5 +1,6 @@
 //! finwait's developer commands: `cargo xtask <command>`.
 
+mod apt;
 mod bench;
 mod build_ebpf;
 mod ebpf;
@@ -10,6 +11,7 @@ mod process;
 mod rust_src;
 mod setup;
 mod sources;
+mod strip;
 mod test;
 mod toolchain;
 mod verify_ebpf;

@@ -23,6 +23,8 @@ pub struct Accounting {
     pub decode_errors: u64,
     /// Transitions counted in the kernel before the ring
     pub counted: u64,
+    /// Events of the hooks beyond the transitions that were seen and could not be reported
+    pub hooks_lost: u64,
 }
 
 impl Accounting {

@@ -168,6 +168,24 @@ named! {
         SameSequenceSpace = "same_sequence_space",
         /// Each old state was the last new one, and nothing was lost meanwhile
         UnbrokenChain = "unbroken_chain",
+        /// The kernel sent a reset (tcp_send_reset)
+        ResetSent = "reset_sent",
+        /// The kernel sent none, and its hook lost nothing
+        NoResetSent = "no_reset_sent",
+        /// Every retransmission in the interval was seen
+        RetransmitsSeen = "retransmits_seen",
+        /// A process was seen accepting it (security_sock_graft)
+        Accepted = "accepted",
+        /// The task was on its way out
+        TaskExiting = "task_exiting",
+        /// A kernel thread held the socket
+        KernelThread = "kernel_thread",
+        /// The kernel's time-wait functions or timers were seen
+        TimeWaitHook = "time_wait_hook",
+        /// Dumps of the sockets showed it, and when it was gone
+        SocketDump = "socket_dump",
+        /// A later connection with the same addresses and ports
+        SameTuple = "same_tuple",
     }
 }
 
@@ -200,6 +218,18 @@ named! {
         TimeBackwards = "time_backwards",
         /// It has not happened
         DidNotHappen = "did_not_happen",
+        /// A hook beyond the transitions lost events in an interval in which the answer could lie
+        HookLoss = "hook_loss",
+        /// The kernel does not show its functions' addresses (kptr_restrict)
+        SymbolsHidden = "symbols_hidden",
+        /// It was still going on when the run ended, or when its place in the table was needed
+        StillOpen = "still_open",
+        /// It happened between two dumps of the sockets
+        BetweenDumps = "between_dumps",
+        /// Either close() or shutdown() of both directions: nothing that came later told them apart
+        CloseOrShutdown = "close_or_shutdown",
+        /// Both ends of the connection were seen, and they contradict each other
+        EndsContradict = "ends_contradict",
     }
 }
 
@@ -220,6 +250,12 @@ impl EvidenceSet {
     #[must_use]
     pub fn with(self, evidence: Evidence) -> Self {
         Self(self.0 | 1 << evidence as u8)
+    }
+
+    /// What is in this set or in `other`.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether `evidence` is in it.

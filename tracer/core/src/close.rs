@@ -1,8 +1,13 @@
 //! The close record: everything that the events of one connection prove, put together when it is over.
 
+mod bytes;
 mod continuity;
 mod dwell;
+mod fin;
 mod kind;
+mod owners;
+mod reset;
+mod times;
 mod waves;
 
 use tracer_common::TcpState;
@@ -10,17 +15,40 @@ use tracer_common::TcpState;
 use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::record::{CloseRecord, FirstCloser, Owner, Role, SeenFrom};
+use crate::observation::Hooks;
+use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
 use crate::tracker::{Audit, Connection};
 
-/// The record of `connection`, which has ended or is given up. `seen_until` is the newest event of all.
-pub(crate) fn record(connection: &Connection, audit: &Audit, seen_until: MonoNs) -> CloseRecord {
-    let continuity = Continuity::of(connection, audit, seen_until);
+/// What is known of the whole stream when a connection's record is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) audit: &'a Audit,
+    pub(crate) hooks: Hooks,
+    /// The newest event of all
+    pub(crate) seen_until: MonoNs,
+}
+
+impl View<'_> {
+    /// Whether no hook's event of that interval is missing.
+    pub(crate) fn hooks_whole(&self, from: MonoNs, to: MonoNs) -> bool {
+        self.audit.covers(to) && !self.audit.hook_lost_between(from, to)
+    }
+}
+
+/// The record of `connection`, which has ended or is given up.
+pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
+    let continuity = Continuity::of(connection, view.audit, view.seen_until);
     let role = role(connection, &continuity);
     let end = connection.end.as_deref();
     let ending = Ending::of(connection, end, role.value().copied());
+    let ending = match end {
+        Some(end) => reset::with_hook(ending, connection, end, view),
+        None => ending,
+    };
     let dwells = dwell::dwells(connection, &continuity, &ending);
+    let waves = waves::waves(connection, &continuity, &ending);
+    let (cause, exit_signal) = owners::cause(connection, &continuity, &ending);
     CloseRecord {
         conn_id: connection.id,
         family: connection.family,
@@ -28,20 +56,30 @@ pub(crate) fn record(connection: &Connection, audit: &Audit, seen_until: MonoNs)
         remote: connection.tuple.remote,
         netns: connection.netns,
         cgroup: connection.cgroup,
+        workload: None,
         uid: connection.uid,
         mark: connection.mark,
         is_mptcp: connection.is_mptcp,
         closed_at: end.map(|end| end.at),
         last_seen_at: connection.last_seen_at(),
         seen_from: seen_from(connection),
-        opener: opener(connection, &continuity, &role),
-        closer: closer(connection, &continuity),
+        opener: owners::opener(connection, &continuity, &role),
+        acceptor: owners::acceptor(connection, &continuity, &role, view),
+        closer: owners::closer(connection, &continuity),
+        holder: connection.holder,
+        cause,
+        exit_signal,
+        wave_times: times::times(connection, &continuity, &ending, &waves, &dwells),
+        half_closed_ns: bytes::half_closed_ns(connection, &continuity, &ending),
+        half_closed_bytes: bytes::half_closed_bytes(connection, &continuity, &ending),
+        fin_retransmits: fin::retransmits(connection, &continuity, view),
+        fin_outcome: fin::outcome(connection, &continuity, &ending),
         first_closer: first_closer(connection, &continuity),
-        waves: waves::waves(connection, &continuity, &ending),
+        waves,
         life_ns: life(connection, &continuity),
         handshake_ns: handshake(connection, &continuity),
-        bytes_sent: bytes_sent(connection, &role),
-        bytes_received: bytes_received(connection),
+        bytes_sent: bytes::sent(connection, &role),
+        bytes_received: bytes::received(connection),
         srtt_us: round_trip(connection),
         error: error(connection),
         total_retrans: end.and_then(|end| end.tcp.total_retrans),
@@ -59,10 +97,25 @@ pub(crate) fn record(connection: &Connection, audit: &Audit, seen_until: MonoNs)
     }
 }
 
+/// Whether the time-wait socket that `connection` leaves begins in FIN_WAIT2, by its last transition alone; `None` if it
+/// leaves none, as far as that shows.
+pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<bool>> {
+    let ending = Ending::of(connection, connection.end.as_deref(), None);
+    match ending.successor {
+        Claim::Known { value: Successor::TimeWait, evidence } => {
+            Some(Claim::Known { value: false, evidence })
+        }
+        _ if ending.hidden_fin_wait2 => {
+            Some(Claim::known(true, [Evidence::StateLeft, Evidence::SockDead, Evidence::ErrNone]))
+        }
+        _ => None,
+    }
+}
+
 fn seen_from(connection: &Connection) -> SeenFrom {
     match connection.trace.first().map(|trace| trace.step) {
         Some(first) if continuity::is_birth(first) => SeenFrom::Handshake,
-        Some(first) if first.new == TcpState::Close => SeenFrom::CloseOnly,
+        Some(first) if first.new == TcpState::Close && !connection.listed => SeenFrom::CloseOnly,
         _ => SeenFrom::Middle,
     }
 }
@@ -78,43 +131,6 @@ fn role(connection: &Connection, continuity: &Continuity) -> Claim<Role> {
         (false, false, true) => Claim::known(Role::Accepted, [Evidence::ListenerChild]),
         (false, false, false) => Claim::Unknown(continuity.missing),
         _ => Claim::Unknown(Reason::NoKnownWay),
-    }
-}
-
-fn opener(connection: &Connection, continuity: &Continuity, role: &Claim<Role>) -> Claim<Owner> {
-    match (role.value(), continuity.whole, connection.opener) {
-        (Some(Role::Accepted), ..) => Claim::Unknown(Reason::NotVisible),
-        (_, false, _) => Claim::Unknown(continuity.missing),
-        (_, true, Some(owner)) => Claim::known(owner, [Evidence::SynSent, Evidence::LockOwned]),
-        (_, true, None) => Claim::Unknown(nobody(connection)),
-    }
-}
-
-fn closer(connection: &Connection, continuity: &Continuity) -> Claim<Owner> {
-    if let Some((index, owner)) = connection.closer
-        && index >= continuity.start
-    {
-        return Claim::known(owner, [Evidence::LockOwned]);
-    }
-    let queued_fin = continuity
-        .proven(connection)
-        .any(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
-    let local_began = connection.end.as_deref().is_some_and(|end| {
-        matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
-    });
-    Claim::Unknown(match (queued_fin, local_began) {
-        (true, _) => nobody(connection),
-        (false, true) => continuity.missing,
-        (false, false) if connection.end.is_none() => Reason::EndNotSeen,
-        (false, false) => Reason::DidNotHappen,
-    })
-}
-
-/// Why no task is named: this tier shows none, or none held the socket.
-fn nobody(connection: &Connection) -> Reason {
-    match connection.end.as_deref().map(|end| end.lock_owned) {
-        Some(None) => Reason::FieldAbsent,
-        _ => Reason::NoTask,
     }
 }
 
@@ -179,48 +195,5 @@ fn error(connection: &Connection) -> Claim<i32> {
     match end.err {
         Some(err) => Claim::known(err, [kind::error_evidence(err)]),
         None => Claim::Unknown(Reason::FieldAbsent),
-    }
-}
-
-/// bytes_acked counts the active opener's SYN, and the FIN once it was acknowledged.
-fn bytes_sent(connection: &Connection, role: &Claim<Role>) -> Claim<u64> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
-    let Some(acked) = end.tcp.bytes_acked else { return Claim::Unknown(Reason::FieldAbsent) };
-    let syn = match role {
-        Claim::Known { value: Role::Opened, .. } => 1,
-        Claim::Known { value: Role::Accepted, .. } => 0,
-        Claim::Known { value: Role::OpenedBoth, .. } => return Claim::Unknown(Reason::NotVisible),
-        Claim::Unknown(reason) => return Claim::Unknown(*reason),
-    };
-    if end.old == TcpState::SynSent {
-        return Claim::Unknown(Reason::DidNotHappen);
-    }
-    let fin = match (end.old, kind::all_acked(end)) {
-        (TcpState::FinWait2, _)
-        | (TcpState::Closing | TcpState::LastAck | TcpState::FinWait1, Some(true)) => 1,
-        (TcpState::Closing | TcpState::LastAck | TcpState::FinWait1, None) => {
-            return Claim::Unknown(Reason::FieldAbsent);
-        }
-        _ => 0,
-    };
-    counted(acked, syn + fin)
-}
-
-/// bytes_received counts the peer's FIN.
-fn bytes_received(connection: &Connection) -> Claim<u64> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
-    if end.old == TcpState::SynSent {
-        return Claim::Unknown(Reason::DidNotHappen);
-    }
-    match (end.tcp.bytes_received, end.flags) {
-        (Some(received), Some(flags)) => counted(received, u64::from(flags.done)),
-        _ => Claim::Unknown(Reason::FieldAbsent),
-    }
-}
-
-fn counted(bytes: u64, control: u64) -> Claim<u64> {
-    match bytes.checked_sub(control) {
-        Some(payload) => Claim::known(payload, [Evidence::StateLeft]),
-        None => Claim::Unknown(Reason::NoKnownWay),
     }
 }

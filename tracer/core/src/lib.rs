@@ -6,6 +6,7 @@
 //!
 //! * [`observation`]: what a source may tell the tracker
 //! * [`tracker`]: the state machine; [`record`]: what it says
+//! * [`pairing`]: joins the two ends of a connection within one host
 //! * [`claim`]: values with their evidence
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod close;
 mod endpoint;
 pub mod id;
 pub mod observation;
+pub mod pairing;
 pub mod record;
 #[cfg(test)]
 mod testing;

@@ -10,9 +10,20 @@ use crate::id::{BootId, CgroupId, Cookie, NetNs, Pid, Port, SockAddr};
 use crate::time::{ClockPair, MonoNs};
 
 mod comm;
+mod hooks;
+mod reason_name;
+mod sockets;
 mod state_name;
+mod workload;
 
 pub use comm::Comm;
+pub use hooks::{
+    AcceptEvent, CallSite, Hooks, ResetEvent, RetransmitCause, RetransmitEvent, SocketKind, Subject,
+    TimeWaitChange, TimeWaitEvent, TimeWaitSource,
+};
+pub use reason_name::ReasonName;
+pub use sockets::{CgroupNames, DumpBegin, DumpEnd, DumpScope, SocketRow};
+pub use workload::Workload;
 
 /// One thing that was seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +39,44 @@ pub enum Observation {
     Watermark(Watermark),
     /// What the source's counters stood at.
     Counters(Counters),
+    /// A reset was sent or taken in.
+    Reset(Box<ResetEvent>),
+    /// A segment of a closing connection was sent again.
+    Retransmit(Box<RetransmitEvent>),
+    /// A process accepted a connection.
+    Accept(Box<AcceptEvent>),
+    /// Something happened to a time-wait socket.
+    TimeWait(Box<TimeWaitEvent>),
+    /// A dump of the sockets begins.
+    DumpBegin(DumpBegin),
+    /// A socket that was there.
+    Socket(Box<SocketRow>),
+    /// The dump is complete.
+    DumpEnd(DumpEnd),
+    /// What a cgroup is called.
+    Cgroup(Box<CgroupNames>),
+}
+
+impl Observation {
+    /// When it happened; `None` for what only describes.
+    #[must_use]
+    pub fn at(&self) -> Option<MonoNs> {
+        match self {
+            Self::Host(host) => Some(host.since),
+            Self::StateChange(change) => Some(change.at),
+            Self::Watermark(watermark) => Some(watermark.at),
+            Self::Reset(event) => Some(event.at),
+            Self::Retransmit(event) => Some(event.at),
+            Self::Accept(event) => Some(event.at),
+            Self::TimeWait(event) => Some(event.at),
+            Self::Clock(_)
+            | Self::Counters(_)
+            | Self::DumpBegin(_)
+            | Self::Socket(_)
+            | Self::DumpEnd(_)
+            | Self::Cgroup(_) => None,
+        }
+    }
 }
 
 /// The host and how it is observed.
@@ -51,6 +100,9 @@ pub struct Host {
     /// settled, so a connection may never get past its handshake here; that is no loss
     #[serde(default)]
     pub filtered: bool,
+    /// Which hooks beyond the transitions are in force
+    #[serde(default)]
+    pub hooks: Hooks,
 }
 
 /// Schema number of the observation stream.
@@ -90,6 +142,9 @@ pub struct Counters {
     pub rescued: Option<u64>,
     /// Records that could not be read: unknown version, length or state
     pub decode_errors: u64,
+    /// What the hooks beyond the transitions saw and could not report: no room in the ring, or a run that was skipped
+    #[serde(default)]
+    pub hooks_lost: u64,
 }
 
 /// Which counter numbered a record.
@@ -111,8 +166,40 @@ pub enum Program {
     Prime,
     /// Its shadow: sees what prime was skipped for, and now and then repeats what it was not
     Shadow,
+    /// The second shadow, where tasks are preempted inside programs: sees what both were skipped for
+    Shadow2,
+    /// The third shadow
+    Shadow3,
     /// The classic tracepoint program
     Classic,
+    /// tcp:tcp_send_reset
+    SendReset,
+    /// tcp:tcp_receive_reset
+    ReceiveReset,
+    /// tcp:tcp_retransmit_skb
+    Retransmit,
+    /// fentry on security_sock_graft
+    Accept,
+    /// fentry on tcp_time_wait
+    TimeWaitAsk,
+    /// fentry on __inet_twsk_schedule
+    TimeWaitArm,
+    /// fentry on inet_twsk_kill
+    TimeWaitKill,
+    /// timer:timer_start
+    TimerStart,
+    /// timer:timer_cancel
+    TimerCancel,
+    /// timer:timer_expire_entry
+    TimerExpire,
+}
+
+impl Program {
+    /// Whether it reports transitions; the others complete what these tell.
+    #[must_use]
+    pub fn reports_transitions(self) -> bool {
+        matches!(self, Self::Prime | Self::Shadow | Self::Shadow2 | Self::Shadow3 | Self::Classic)
+    }
 }
 
 /// IP version of the socket, not of the addresses: an IPv6 socket may speak IPv4 through mapped addresses.
@@ -143,6 +230,9 @@ pub struct Task {
     /// On its way out (PF_EXITING)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exiting: Option<bool>,
+    /// The signal that ends it (`task_struct.exit_code`, low 7 bits), where it is on its way out; 0 is a plain exit
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_signal: Option<u8>,
 }
 
 /// struct sock's flags that matter when a connection ends.

@@ -4,10 +4,19 @@ use core::net::IpAddr;
 
 use crate::claim::{Claim, named};
 use crate::id::{CgroupId, ConnId, NetNs, Pid, Port};
-use crate::observation::{Comm, Family, StateChange, Task};
+use crate::observation::{Comm, Family, ReasonName, StateChange, Task, Workload};
 use crate::time::MonoNs;
 use core::fmt;
+use std::sync::Arc;
 use tracer_common::TcpState;
+
+mod both_ends;
+mod closing;
+mod time_wait;
+
+pub use both_ends::{BothEnds, Contradiction, Side};
+pub use closing::{FinOutcome, FinRetransmits, LocalCause, WaveTime, WaveTimes};
+pub use time_wait::{TimeWaitEnd, TimeWaitRecord};
 
 /// One statement of the tracker.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,15 +25,21 @@ pub enum Record {
     Transition(Box<TransitionRecord>),
     /// A connection ended
     Close(Box<CloseRecord>),
+    /// What a connection left behind is gone too; comes about a minute after its close record
+    TimeWait(Box<TimeWaitRecord>),
+    /// A connection within this host ended: both of its ends, in place of their two close records
+    BothEnds(Box<BothEnds>),
 }
 
 impl Record {
-    /// The connection (or listener) that is spoken of.
+    /// The connection (or listener) that is spoken of; of both ends, the opener's.
     #[must_use]
     pub fn conn_id(&self) -> ConnId {
         match self {
             Self::Transition(record) => record.conn_id,
             Self::Close(record) => record.conn_id,
+            Self::TimeWait(record) => record.conn_id,
+            Self::BothEnds(record) => record.opener_side.conn_id,
         }
     }
 }
@@ -123,6 +138,8 @@ named! {
         ConnectTimedOut = "connect_timed_out",
         /// The application gave up before an answer
         ConnectCancelled = "connect_cancelled",
+        /// connect() found no free local port
+        NoFreePort = "no_free_port",
         /// connect() failed another way: see `error`
         ConnectFailed = "connect_failed",
         /// A child that was never accepted, dropped with its listener
@@ -153,6 +170,14 @@ named! {
         ListenerClosed = "listener_closed",
         /// TCP_LINGER2 below 0: no waiting in FIN_WAIT2
         Linger2 = "tcp_linger2",
+        /// Data came after close()
+        DataAfterClose = "data_after_close",
+        /// Keepalive probes were not answered
+        Keepalive = "keepalive",
+        /// An administrator destroyed the socket
+        Administrator = "administrator",
+        /// Another reason of the kernel's: see `reason`
+        Kernel = "kernel",
     }
 }
 
@@ -209,6 +234,10 @@ pub struct Reset {
     pub cause: Claim<ResetCause>,
     /// Received bytes that the application had not read
     pub unread_bytes: Claim<u32>,
+    /// The state it came in
+    pub state: TcpState,
+    /// The kernel's own name for why it was sent (enum sk_rst_reason, 6.10 and later)
+    pub reason: Claim<ReasonName>,
 }
 
 /// One transition of a connection.
@@ -251,6 +280,8 @@ pub struct CloseRecord {
     pub netns: Option<NetNs>,
     /// cgroup; an accepted socket's is its listener's
     pub cgroup: Option<CgroupId>,
+    /// What that cgroup is called
+    pub workload: Option<Arc<Workload>>,
     /// sk_uid, as last seen
     pub uid: Option<u32>,
     /// sk_mark, as last seen
@@ -267,8 +298,16 @@ pub struct CloseRecord {
     pub role: Claim<Role>,
     /// The process that called connect()
     pub opener: Claim<Owner>,
+    /// The process that called accept()
+    pub acceptor: Claim<Owner>,
     /// The process whose close(), shutdown() or end began this end's close
     pub closer: Claim<Owner>,
+    /// A process that had a descriptor of it when the sockets were last listed
+    pub holder: Option<Owner>,
+    /// What began this end's share of the close
+    pub cause: Claim<LocalCause>,
+    /// The signal that killed the process, where that is the cause
+    pub exit_signal: Option<u8>,
     /// Which end sent the first FIN
     pub first_closer: Claim<FirstCloser>,
     /// How it ended
@@ -281,6 +320,17 @@ pub struct CloseRecord {
     pub error: Claim<i32>,
     /// Three segments or four
     pub waves: Claim<Waves>,
+    /// When each wave passed
+    pub wave_times: WaveTimes,
+    /// Nanoseconds between the first FIN and the second: one direction was still open
+    pub half_closed_ns: Claim<u64>,
+    /// Payload bytes that went through that direction after the first FIN: received, where ours was first; acknowledged by the
+    /// peer, where its was
+    pub half_closed_bytes: Claim<u64>,
+    /// What was sent again while closing
+    pub fin_retransmits: Claim<FinRetransmits>,
+    /// What became of our FIN
+    pub fin_outcome: Claim<FinOutcome>,
     /// What took the socket's place
     pub successor: Claim<Successor>,
     /// Nanoseconds from the first transition to CLOSE

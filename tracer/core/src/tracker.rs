@@ -5,20 +5,31 @@
 
 mod audit;
 mod connection;
+mod hooked;
+mod sockets;
 mod table;
+mod time_wait;
+mod workloads;
 
 use std::collections::VecDeque;
 
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
+pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
+pub(crate) use self::hooked::SentReset;
+use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
+use self::time_wait::TimeWaits;
+use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::close;
+use crate::close::{self, View};
 use crate::id::{BootId, SocketKey};
-use crate::observation::{Host, Observation, StateChange};
+use crate::observation::{
+    AcceptEvent, Hooks, Host, Observation, Program, ResetEvent, RetransmitEvent, SocketKind, StateChange,
+    Subject, Tier,
+};
 use crate::record::{Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -31,11 +42,13 @@ pub struct TrackerConfig {
     pub settle_ns: u64,
     /// Whether transition records are wanted
     pub transitions: bool,
+    /// Time-wait sockets followed at once; the default is the kernel's own largest default (tcp_max_tw_buckets)
+    pub time_waits: usize,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
-        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true }
+        Self { capacity: 262_144, settle_ns: 50_000_000, transitions: true, time_waits: 262_144 }
     }
 }
 
@@ -65,7 +78,13 @@ pub struct Tracker {
     config: TrackerConfig,
     boot: BootId,
     filtered: bool,
+    hooks: Hooks,
+    tier: Tier,
     table: Table,
+    time_waits: TimeWaits,
+    /// The dump of connections under way
+    listing: Option<Listing>,
+    workloads: Workloads,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -83,7 +102,12 @@ impl Tracker {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
             filtered: false,
+            hooks: Hooks::default(),
+            tier: Tier::TpBtf,
+            listing: None,
+            workloads: Workloads::default(),
             table: Table::new(),
+            time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
             records: VecDeque::new(),
             received: 0,
@@ -102,12 +126,24 @@ impl Tracker {
             Observation::StateChange(change) => self.state_change(change),
             Observation::Watermark(watermark) => self.advance(watermark.at),
             Observation::Counters(counters) => self.audit.count(counters, self.duplicates),
+            Observation::Reset(event) => self.reset(event),
+            Observation::Retransmit(event) => self.retransmit(event),
+            Observation::Accept(event) => self.accept(event),
+            Observation::TimeWait(event) => {
+                self.audit.number(event.stream, event.seq, event.at);
+                self.time_waits.event(event, &self.audit);
+            }
+            Observation::DumpBegin(begin) => self.dump_begin(begin),
+            Observation::Socket(row) => self.row(row),
+            Observation::DumpEnd(end) => self.dump_end(end),
+            Observation::Cgroup(names) => self.workloads.learn(names),
         }
     }
 
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
-        self.records.pop_front()
+        let time_wait = |record| Record::TimeWait(Box::new(record));
+        self.records.pop_front().or_else(|| self.time_waits.next_record().map(time_wait))
     }
 
     /// The stream is over: whatever has closed is reported. What is still open has no end to report.
@@ -115,6 +151,7 @@ impl Tracker {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             self.end(slot);
         }
+        self.time_waits.finish(&self.audit);
     }
 
     /// The books.
@@ -133,6 +170,7 @@ impl Tracker {
             evicted: self.fates.evicted,
             decode_errors: counters.decode_errors,
             counted: counters.transitions.saturating_sub(self.duplicates),
+            hooks_lost: counters.hooks_lost,
         }
     }
 
@@ -145,7 +183,14 @@ impl Tracker {
     /// A record waits for a watermark and for the counters; without one, nothing is due however long it is quiet.
     #[must_use]
     pub fn is_settling(&self) -> bool {
-        self.table.len_of(Queue::Settling) > 0
+        self.table.len_of(Queue::Settling) > 0 || self.time_waits.is_settling()
+    }
+
+    /// Until when every close has been told, with `watermark` the newest that was observed.
+    #[must_use]
+    pub fn told_until(&self, watermark: MonoNs) -> MonoNs {
+        let oldest = self.table.oldest(Queue::Settling).and_then(|slot| self.table.get(slot));
+        oldest.map_or(watermark, |connection| connection.last_seen_at().min(watermark))
     }
 
     /// What became of every connection.
@@ -157,17 +202,27 @@ impl Tracker {
     fn begin(&mut self, host: &Host) {
         self.boot = host.boot_id;
         self.filtered = host.filtered;
+        self.hooks = host.hooks;
+        self.tier = host.tier;
         self.audit.begin(host.since);
+        self.time_waits.begin(&host.hooks);
     }
 
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
         self.forget_handshakes(at);
+        self.settle(at);
+        self.time_waits.advance(at, &self.audit);
+    }
+
+    fn settle(&mut self, at: MonoNs) {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             let due = self.table.get(slot).is_none_or(|connection| {
                 let closed_at = connection.last_seen_at();
-                closed_at.plus(self.config.settle_ns) <= at && self.audit.covers(closed_at)
+                // A reset comes after the close that it belongs to.
+                let settled = closed_at.plus(self.config.settle_ns);
+                settled <= at && self.audit.covers(settled)
             });
             if !due {
                 return;
@@ -177,8 +232,11 @@ impl Tracker {
     }
 
     fn state_change(&mut self, change: &StateChange) {
-        self.audit.number(change);
+        self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
+        if let Some(listing) = &mut self.listing {
+            listing.touch(change);
+        }
         let Some(key) = key_of(change) else {
             self.received += 1; // a socket without any name: nothing to follow
             return;
@@ -201,6 +259,42 @@ impl Tracker {
             None => self.begin_connection(key, found, change),
         };
         self.step(slot, change);
+    }
+
+    fn reset(&mut self, event: &ResetEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        self.time_waits.reset(event);
+        if event.stream.program == Program::SendReset
+            && let Some(connection) = self.subject(&event.subject)
+        {
+            let events = connection.trace.len();
+            connection.hooked_mut().reset_sent(event, events);
+        }
+    }
+
+    fn retransmit(&mut self, event: &RetransmitEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if let Some(connection) = self.subject(&event.subject) {
+            connection.hooked_mut().sent_again(event);
+        }
+    }
+
+    fn accept(&mut self, event: &AcceptEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if let Some(connection) = self.subject(&event.subject) {
+            connection.hooked_mut().accepted(event);
+        }
+    }
+
+    /// The connection that a hook was called for.
+    fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
+        if subject.kind != SocketKind::Full {
+            return None;
+        }
+        let by_cookie = subject.cookie.and_then(|cookie| self.table.find(SocketKey::Cookie(cookie)));
+        let by_address = || self.table.find(SocketKey::Address(subject.sock_addr?));
+        let slot = by_cookie.or_else(by_address)?;
+        self.table.get_mut(slot)
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -264,8 +358,7 @@ impl Tracker {
     fn step(&mut self, slot: Slot, change: &StateChange) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
-        let follows = connection.last().is_some();
-        let broken = follows && connection.state != change.old;
+        let broken = connection.last().is_some_and(|last| last.step.new != change.old);
         let in_old_state_ns = in_old_state(connection, change, &self.audit);
         connection.apply(change, actor.value().copied());
         let record = self.config.transitions.then(|| {
@@ -285,6 +378,18 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
+        self.leave_time_wait(slot, change);
+    }
+
+    /// A connection that ends may leave a time-wait socket behind; one that begins may take the place of another's.
+    fn leave_time_wait(&mut self, slot: Slot, change: &StateChange) {
+        let Some(connection) = self.table.get(slot) else { return };
+        if change.new == TcpState::Close {
+            let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
+            self.time_waits.closed(connection, from_fin_wait2, &self.audit);
+        } else {
+            self.time_waits.opening(connection, change);
+        }
     }
 
     /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.
@@ -318,8 +423,9 @@ impl Tracker {
             return;
         }
         self.fates.closed += 1;
-        let seen_until = self.newest;
-        let record = close::record(&connection, &self.audit, seen_until);
+        let view = View { audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
+        let mut record = close::record(&connection, &view);
+        record.workload = self.workloads.of(connection.cgroup);
         self.records.push_back(Record::Close(Box::new(record)));
     }
 }

@@ -317,11 +317,15 @@ fn handshakes_fail_in_their_own_ways() {
     let no_port: Shown = |sock| {
         (sock.now.inet_sport, sock.now.num) = (None, None);
     };
+    let unreachable: Shown = |sock| {
+        sock.softirq().err(113);
+    };
     for (shown, kind) in [
         (refused, CloseKind::Refused),
         (timed_out, CloseKind::ConnectTimedOut),
         (cancelled, CloseKind::ConnectCancelled),
-        (no_port, CloseKind::ConnectFailed),
+        (no_port, CloseKind::NoFreePort),
+        (unreachable, CloseKind::ConnectFailed),
     ] {
         let mut script = Script::new();
         let mut sock = Sock::new(1, 1000, 9000);
@@ -333,6 +337,18 @@ fn handshakes_fail_in_their_own_ways() {
         assert_eq!(close.kind.value(), Some(&kind));
         assert_eq!(close.role.value(), Some(&Role::Opened));
     }
+}
+
+#[test]
+fn a_descriptors_last_port_does_not_hide_that_there_was_none() {
+    let mut script = Script::new();
+    let mut sock = Sock::new(1, 1000, 9000);
+    sock.by(100, "curl").now.num = None;
+    script.step(&mut sock, MILLI, Close, SynSent);
+    script.step(&mut sock, 2 * MILLI, SynSent, Close).quiet(SECOND, 0);
+    let close = script.close();
+    assert_eq!(close.kind.reason(), Some(Reason::AbortWithoutError));
+    assert_eq!(close.local.port, None);
 }
 
 #[test]

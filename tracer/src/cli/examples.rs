@@ -35,12 +35,19 @@ Examples:
     finwait closes -D 5432 --count 20
   Resets that this host sends, with the reason:
     finwait closes -o json | jq 'select(.reset_direction == \"sent\") | {opener, closer, reset_cause}'
+  What one container had reset, or saw time out:
+    finwait closes --container 0a1b2c3d4e5f --kind reset,timed_out
+  Connections within this host, both ends in one line, and what became of their time-wait sockets:
+    finwait closes --both-ends --time-waits
   From a recording that comes through a pipe:
     finwait closes -r - -o csv
 
 OPENED BY: `▶` opened here, `◀` accepted here. CLOSE: the time in each closing state, FW1 FIN_WAIT1, FW2 FIN_WAIT2,
 CLG CLOSING, CW CLOSE_WAIT, LA LAST_ACK, TW when TIME_WAIT follows; `!` marks the one that took far longer than
-the round trip explains. `?` stands for what is not known, `≥` for at least.";
+the round trip explains. `FIN ×3` is a FIN that went three times more; what began this end's close is named where it was
+no plain close(): shutdown, exit, killed and the signal. What stands out takes the room of what does not.
+--both-ends: `▶` and `◀` tell which end closed first, and both shares of CLOSE stand on their side of `◀`.
+`?` stands for what is not known, `≥` for at least.";
 
 pub(super) const RECORD: &str = "\
 Examples:
@@ -52,6 +59,19 @@ Examples:
     finwait closes -r trace.jsonl
 
 A recording is not filtered by process, address or cgroup: do that when it is read.";
+
+pub(super) const STUCK: &str = "\
+Examples:
+  Everything that is closing and does not get on:
+    finwait stuck
+  Watched, as far as it is proven to have lasted half a minute:
+    finwait stuck --watch --older 30s
+  Which processes leak descriptors in CLOSE_WAIT:
+    finwait stuck --json | jq -r 'select(.state == \"CLOSE_WAIT\") | .holders[0].comm' | sort
+
+It needs no kernel programs. Root sees every process and network namespace, others their own.
+`≥` stands for at least: the state began before finwait looked, and this much is proven by the
+kernel's own times or by looking again. An age without it is right to the interval of --watch.";
 
 pub(super) const DEMO: &str = "\
 Examples:

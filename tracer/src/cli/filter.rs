@@ -5,6 +5,7 @@ use finwait_core::{Pid, Port};
 use ipnet::IpNet;
 
 use super::value::{self, Place};
+use crate::filter::UnitPattern;
 
 /// Filters of which the kernel programs know too.
 #[derive(Clone, Debug, Default, Args)]
@@ -42,7 +43,7 @@ pub struct FilterArgs {
     /// Remote addresses or networks
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = value::network)]
     pub remote: Vec<IpNet>,
-    /// Processes or threads that opened, closed or own the connection
+    /// Processes or threads that opened, accepted, closed or own the connection
     #[arg(short, long, value_name = "PIDS", value_delimiter = ',', value_parser = value::pid)]
     pub pid: Vec<Pid>,
     /// Name of such a process, in full; may be given more than once
@@ -51,4 +52,10 @@ pub struct FilterArgs {
     /// cgroups: an inode number or a cgroup2 directory
     #[arg(long, value_name = "CGROUP", value_parser = value::place)]
     pub cgroup: Vec<Place>,
+    /// Containers by the beginning of their id; an accepted connection belongs to its listener's
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = value::container)]
+    pub container: Vec<String>,
+    /// systemd units such as nginx or 'nginx*'; may be given more than once
+    #[arg(long, value_name = "NAME", value_parser = value::unit)]
+    pub unit: Vec<UnitPattern>,
 }

@@ -8,7 +8,7 @@ use super::value;
 use crate::probe;
 
 /// Ids of the flags below: none of them goes together with a recording.
-pub(super) const NAMES: &[&str] = &["tier", "ring_bytes", "wake_pause"];
+pub(super) const NAMES: &[&str] = &["tier", "time_wait", "ring_bytes", "wake_pause"];
 
 /// See the module.
 #[derive(Clone, Debug, Args)]
@@ -17,6 +17,9 @@ pub struct LiveArgs {
     /// Which trace point delivers transitions
     #[arg(long, value_name = "TIER", default_value = "auto")]
     pub tier: TierChoice,
+    /// How the life of time-wait sockets is seen
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub time_wait: TimeWaitChoice,
     /// Size of the ring between kernel and finwait, a power of two such as 64M
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = value::ring_bytes)]
     pub ring_bytes: u32,
@@ -47,6 +50,34 @@ impl From<TierChoice> for probe::TierChoice {
             TierChoice::Auto => Self::Auto,
             TierChoice::TpBtf => Self::TpBtf,
             TierChoice::Classic => Self::Classic,
+        }
+    }
+}
+
+/// Choice of the hooks for time-wait sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum TimeWaitChoice {
+    /// fentry, or sweep where the kernel refuses that
+    #[default]
+    Auto,
+    /// In the functions that make and end them: exact, and free while nothing happens
+    Fentry,
+    /// By the timer trace points: exact, but every timer of the host pays for it
+    Timer,
+    /// By listing them again and again: to a second, and blind to how they end
+    Sweep,
+    /// Not at all
+    Off,
+}
+
+impl From<TimeWaitChoice> for probe::TimeWaitChoice {
+    fn from(choice: TimeWaitChoice) -> Self {
+        match choice {
+            TimeWaitChoice::Auto => Self::Auto,
+            TimeWaitChoice::Fentry => Self::Fentry,
+            TimeWaitChoice::Timer => Self::Timer,
+            TimeWaitChoice::Sweep => Self::Sweep,
+            TimeWaitChoice::Off => Self::Off,
         }
     }
 }

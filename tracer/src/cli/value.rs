@@ -4,8 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use finwait_core::record::CloseKind;
 use finwait_core::{Pid, Port};
 use ipnet::{IpNet, Ipv4Net};
+
+use crate::filter::UnitPattern;
 
 /// Smallest ring: a page of x86_64. It holds fifteen records, enough to see what a loss looks like.
 pub const MIN_RING_BYTES: u32 = 4 << 10;
@@ -15,6 +19,10 @@ pub const MAX_RING_BYTES: u32 = 1 << 30;
 const PID_LIMIT: u32 = 1 << 22;
 /// TASK_COMM_LEN without its NUL.
 const COMM_BYTES: usize = 15;
+/// Looking at all sockets more often costs too much.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Hexadecimal digits of a container's id.
+const CONTAINER_ID: usize = 64;
 const MAX_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
 /// finwait's own network namespace.
@@ -50,6 +58,26 @@ pub(super) fn comm(text: &str) -> Result<String, String> {
         }
         _ => Ok(text.to_owned()),
     }
+}
+
+pub(super) fn container(text: &str) -> Result<String, String> {
+    let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
+    if digits && (1..=CONTAINER_ID).contains(&text.len()) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!("a container's id is {CONTAINER_ID} hexadecimal digits, of which the first suffice"))
+    }
+}
+
+pub(super) fn unit(text: &str) -> Result<UnitPattern, String> {
+    if text.is_empty() { Err("a unit's name is not empty".to_owned()) } else { Ok(UnitPattern::new(text)) }
+}
+
+/// By the words of `kind` in the JSON records.
+pub(super) fn kind() -> impl TypedValueParser<Value = CloseKind> {
+    let named = |text: String| CloseKind::ALL.iter().copied().find(|kind| kind.name() == text);
+    PossibleValuesParser::new(CloseKind::ALL.iter().map(|kind| kind.name()))
+        .try_map(move |text| named(text).ok_or("no such kind"))
 }
 
 /// An address is the network of that address alone; IPv4-mapped IPv6 becomes the IPv4 that it is.
@@ -119,6 +147,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if parsed.is_zero() { Err("nothing happens in no time".to_owned()) } else { Ok(parsed) }
 }
 
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "expected a time with its unit, such as 30s or 1h30m".to_owned())
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|interval| *interval >= MIN_INTERVAL)
+        .ok_or_else(|| "expected a time of at least 1s, such as 5s".to_owned())
+}
+
 pub(super) fn wake_pause(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .ok()
@@ -157,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn containers_are_named_by_the_beginning_of_their_id() {
+        assert_eq!(container("0A1b"), Ok("0a1b".to_owned()));
+        assert!(container(&"f".repeat(64)).is_ok());
+        for text in ["", "nginx", "0x1f", &"f".repeat(65)] {
+            assert!(container(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn networks_are_read_in_every_spelling() {
         for (text, net) in [
             ("10.0.0.0/8", "10.0.0.0/8"),
@@ -167,6 +216,8 @@ mod tests {
             ("[2001:db8::]/32", "2001:db8::/32"),
             ("::ffff:10.0.0.1", "10.0.0.1/32"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("[::ffff:10.0.0.1]", "10.0.0.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
             ("::/0", "::/0"),
         ] {
             assert_eq!(network(text).unwrap().to_string(), net, "{text}");
@@ -196,6 +247,8 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(wake_pause("0s"), Ok(Duration::ZERO));
+        assert_eq!((age("0s"), interval("1s")), (Ok(Duration::ZERO), Ok(Duration::from_secs(1))));
+        assert!(age("30").is_err() && interval("999ms").is_err());
         assert!(wake_pause("2s").is_err());
     }
 

@@ -25,6 +25,9 @@ fn filters_that_cannot_match_are_refused_with_the_flag_that_is_to_blame() {
         ("finwait closes -6 --local 10.0.0.0/8,192.168.0.0/16", "--local lists IPv4 networks alone"),
         ("finwait closes --local 10.0.0.1 --remote ::1", "--local lists IPv4 networks alone and --remote"),
         ("finwait closes --tier classic --comm nginx", "--comm needs --tier tp-btf"),
+        ("finwait closes --tier classic --container 0a1b", "--container needs --tier tp-btf"),
+        ("finwait closes --tier classic --unit nginx", "--unit needs --tier tp-btf"),
+        ("finwait closes --time-waits -s", "--time-waits has no rows in CSV"),
         ("finwait states --netns /nonexistent/ns/net", "/nonexistent/ns/net"),
         ("finwait states --cgroup /nonexistent", "/nonexistent"),
         ("finwait record -L 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "at most 16 ports"),
@@ -72,6 +75,19 @@ fn only_states_asks_the_tracker_for_transitions() {
 }
 
 #[test]
+fn time_waits_are_shown_where_they_are_asked_for_and_in_json_always() {
+    for (words, shown) in [
+        ("finwait closes", false),
+        ("finwait closes --time-waits", true),
+        ("finwait closes -o json", true),
+        ("finwait closes -o csv", false),
+        ("finwait states -o json", false),
+    ] {
+        assert_eq!(view_of(words).time_waits, shown, "{words}");
+    }
+}
+
+#[test]
 fn s_is_short_for_csv() {
     assert_eq!(view_of("finwait states -s").output.format, Format::Csv);
     assert_eq!(view_of("finwait states -o json").output.format, Format::Json);
@@ -87,6 +103,10 @@ fn flags_of_the_live_source_do_not_go_with_a_recording() {
         "finwait states -s -o json",
         "finwait states --count 0",
         "finwait states --tier best",
+        "finwait states --kind reset",
+        "finwait states --both-ends",
+        "finwait closes --kind rst",
+        "finwait closes --container nginx",
     ] {
         assert!(Cli::try_parse_from(words.split_whitespace()).is_err(), "{words}");
     }

@@ -39,7 +39,9 @@ impl Filter {
             && self.remote.is_empty()
             && self.pids.is_empty()
             && self.comms.is_empty()
-            && self.cgroups.is_empty();
+            && self.cgroups.is_empty()
+            && self.workloads.is_any()
+            && self.kinds.is_empty();
         beyond
             && self.local_ports.len() <= FILTER_PORTS
             && self.remote_ports.len() <= FILTER_PORTS

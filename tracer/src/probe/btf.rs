@@ -134,6 +134,19 @@ impl Btf {
         self.find(TYPEDEF, name).is_some()
     }
 
+    /// Number of arguments of the tracepoint `name`: those of its prototype `btf_trace_…` but the first, which is the
+    /// kernel's own.
+    #[must_use]
+    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        let typedef = self.find(TYPEDEF, &format!("btf_trace_{name}"))?;
+        let pointer = self.resolve(typedef)?;
+        (self.kind(pointer)? == POINTER).then_some(())?;
+        let prototype = self.resolve(TypeId(read_u32(&self.data, self.position(pointer)? + 8)?))?;
+        (self.kind(prototype)? == FUNC_PROTO).then_some(())?;
+        let parameters = read_u32(&self.data, self.position(prototype)? + 4)? & 0xffff;
+        (parameters as usize).checked_sub(1)
+    }
+
     /// Whether the kernel has a function called `name`.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {

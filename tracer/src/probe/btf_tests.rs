@@ -82,6 +82,15 @@ fn sample() -> Vec<u8> {
     b.words(&[name, u32::MAX]);
     b.header("btf_trace_x", TYPEDEF, false, 0, 7); // 12
     b.header("fn_x", FUNC, false, 0, 0); // 13
+    b.header("", FUNC_PROTO, false, 3, 0); // 14
+    for parameter in [7, 9, 1] {
+        b.words(&[0, parameter]);
+    }
+    b.header("", POINTER, false, 0, 14); // 15
+    b.header("btf_trace_y", TYPEDEF, false, 0, 15); // 16
+    b.header("wide", ENUM64, false, 1, 8); // 17
+    let name = b.string("FAR");
+    b.words(&[name, 1, 2]);
     b.build()
 }
 
@@ -106,8 +115,17 @@ fn names_of_enumerators_typedefs_and_functions_are_found() {
     assert_eq!(btf.enumerators("reason"), Some(vec![("NONE", 0), ("ABORT", 11)]));
     assert_eq!(btf.enumerator("minus", "LESS"), Some(-1));
     assert_eq!(btf.enumerator("reason", "LESS"), None);
+    assert_eq!(btf.enumerators("wide"), Some(vec![("FAR", 1 | 2 << 32)]));
     assert!(btf.has_typedef("btf_trace_x") && !btf.has_typedef("fn_x"));
     assert!(btf.has_function("fn_x") && !btf.has_function("btf_trace_x"));
+}
+
+#[test]
+fn a_tracepoints_arguments_are_counted_without_the_kernels_own() {
+    let btf = Btf::parse(sample()).unwrap();
+    assert_eq!(btf.tracepoint_arguments("y"), Some(2));
+    assert_eq!(btf.tracepoint_arguments("x"), None, "its prototype is no function's");
+    assert_eq!(btf.tracepoint_arguments("absent"), None);
 }
 
 #[test]
@@ -136,6 +154,7 @@ fn damaged_input_is_survived() {
                 let _ = btf.member(path);
             }
             let _ = (btf.enumerators("reason"), btf.has_typedef("btf_trace_x"));
+            let _ = (btf.enumerators("wide"), btf.tracepoint_arguments("y"));
         }
     };
     let whole = sample();
@@ -160,5 +179,6 @@ fn the_running_kernel_is_understood_if_it_shows_its_types() {
     assert_eq!(btf.member("sock.__sk_common.skc_family"), Some(Member { offset: 16, size: 2 }));
     assert_eq!(btf.member("task_struct.comm").map(|member| member.size), Some(16));
     assert!(btf.has_typedef("btf_trace_inet_sock_set_state"));
+    assert_eq!(btf.tracepoint_arguments("inet_sock_set_state"), Some(3));
     assert!(btf.enumerator("bpf_func_id", "BPF_FUNC_map_lookup_elem") == Some(1));
 }

@@ -9,7 +9,8 @@ use aya::{
 use finwait_core::observation::{self, Program, Stream};
 use finwait_core::{MonoNs, TcpState};
 use tracer_common::{
-    CpuState, DEPTHS, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAMS, pair_index,
+    CpuState, PAIR_STATES, PROGRAM_CLASSIC, PROGRAM_PRIME, PROGRAM_SHADOW, PROGRAM_SHADOW2, PROGRAM_SHADOW3,
+    PROGRAMS, depths, lane, pair_index,
 };
 
 use super::load::Probe;
@@ -61,10 +62,12 @@ pub struct KernelCounters {
     /// Transitions that may be of interest and that prime was skipped for; `None` in the classic tier and where the
     /// kernel does not count (before 5.12)
     pub recursion_missed: Option<u64>,
-    /// Transitions that shadow reported: those of `recursion_missed`, and rare repetitions; `None` in the classic tier
+    /// Transitions that a shadow reported: those of `recursion_missed`, and rare repetitions; `None` in the classic tier
     pub rescued_candidates: Option<u64>,
-    /// Transitions that shadow found without a token, relevant or not; `None` in the classic tier
+    /// Transitions that a shadow found without a token, relevant or not; `None` in the classic tier
     pub untokened: Option<u64>,
+    /// What the hooks beyond the transitions saw and could not report
+    pub hooks_lost: u64,
 }
 
 impl KernelCounters {
@@ -96,6 +99,7 @@ impl KernelCounters {
             recursion_missed: self.recursion_missed,
             rescued: self.rescued_candidates,
             decode_errors,
+            hooks_lost: self.hooks_lost,
         }
     }
 
@@ -108,21 +112,18 @@ impl KernelCounters {
             recursion_missed: None,
             rescued_candidates: None,
             untokened: None,
+            hooks_lost: 0,
         };
         let (mut untokened, mut irrelevant) = (0, 0);
         for (cpu, state) in cpus.enumerate() {
-            for pairs in state.pairs.iter().flatten() {
+            for pairs in &state.pairs {
                 counters.pairs.iter_mut().zip(pairs).for_each(|(sum, pair)| *sum += pair);
             }
-            for (program, depth) in
-                (0..PROGRAMS).flat_map(|program| (0..DEPTHS).map(move |depth| (program, depth)))
-            {
-                let (seq, lost_ring) = (state.seq[program][depth], state.lost_ring[program][depth]);
+            for (lane, program, depth) in lanes() {
+                let (seq, lost_ring) = (state.seq[lane], state.lost_ring[lane]);
                 counters.lost_ring += lost_ring;
-                if let Some(program) = program_of(program as u8)
-                    && seq != 0
-                {
-                    let stream = Stream { cpu: cpu as u16, program, depth: depth as u8 };
+                if seq != 0 {
+                    let stream = Stream { cpu: cpu as u16, program, depth };
                     counters.streams.push(StreamCount { stream, seq, lost_ring });
                 }
             }
@@ -138,9 +139,17 @@ pub(super) fn program_of(raw: u8) -> Option<Program> {
     match raw {
         PROGRAM_PRIME => Some(Program::Prime),
         PROGRAM_SHADOW => Some(Program::Shadow),
+        PROGRAM_SHADOW2 => Some(Program::Shadow2),
+        PROGRAM_SHADOW3 => Some(Program::Shadow3),
         PROGRAM_CLASSIC => Some(Program::Classic),
         _ => None,
     }
+}
+
+/// Index, program and depth of all that is counted apart.
+fn lanes() -> impl Iterator<Item = (usize, Program, u8)> {
+    let numbers = (0..PROGRAMS as u8).flat_map(|raw| (0..depths(raw) as u8).map(move |depth| (raw, depth)));
+    numbers.filter_map(|(raw, depth)| Some((lane(raw, depth)?, program_of(raw)?, depth)))
 }
 
 impl Probe {
@@ -152,16 +161,17 @@ impl Probe {
         let at = super::host::monotonic_now();
         let (misses, cpus) = self.misses_and_cpus()?;
         let (mut counters, untokened, irrelevant) = KernelCounters::sum(at, cpus.iter().map(|cpu| &cpu.0));
+        counters.hooks_lost = self.hooks_lost()?;
         if self.tier() == observation::Tier::TpBtf {
             counters.untokened = Some(untokened);
             counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
-            // The kernel counts every run it skipped; shadow knows which of them were not TCP or filtered out.
+            // The kernel counts every run it skipped; the shadows know which of them were not TCP or filtered out.
             counters.recursion_missed = misses.map(|misses| misses.saturating_sub(irrelevant));
         }
         Ok(counters)
     }
 
-    /// Misses and what shadow made of them, of one moment: a rescue whose miss is not in the count would hide another
+    /// Misses and what the shadows made of them, of one moment: a rescue whose miss is not in the count would hide another
     /// miss, and a miss whose rescue is not would look like a loss.
     fn misses_and_cpus(&self) -> Result<(Option<u64>, PerCpuValues<CpuBytes>), CountersError> {
         let mut before = self.prime_misses()?;
@@ -190,47 +200,55 @@ impl Probe {
     }
 }
 
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
+pub(super) fn recursion_misses(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracer_common::LANES;
 
     fn empty() -> CpuState {
         CpuState {
             depth: [0; PROGRAMS],
-            top: 0,
-            tokens: [tracer_common::Token::default(); tracer_common::TOKENS],
-            seq: [[0; DEPTHS]; PROGRAMS],
-            lost_ring: [[0; DEPTHS]; PROGRAMS],
-            untokened: [0; DEPTHS],
-            untokened_irrelevant: [0; DEPTHS],
-            pairs: [[[0; PAIR_STATES * PAIR_STATES]; DEPTHS]; PROGRAMS],
+            rings: [tracer_common::TokenRing::default(); tracer_common::TOKEN_RINGS],
+            seq: [0; LANES],
+            lost_ring: [0; LANES],
+            untokened: [0; LANES],
+            untokened_irrelevant: [0; LANES],
+            pairs: [[0; PAIR_STATES * PAIR_STATES]; LANES],
         }
     }
 
     #[test]
-    fn cpus_and_depths_are_summed() {
+    fn cpus_programs_and_depths_are_summed() {
         let (mut one, mut two) = (empty(), empty());
-        one.pairs[0][0][pair_index(7, 2)] = 3;
-        two.pairs[1][1][pair_index(7, 2)] = 4;
-        two.pairs[0][0][pair_index(1, 4)] = 1;
-        one.seq[0][0] = 3;
-        two.seq[0][0] = 1;
-        two.seq[1][1] = 4;
-        two.lost_ring[1][1] = 2;
-        two.untokened[1] = 6;
-        two.untokened_irrelevant[1] = 2;
+        let of = |program, depth| lane(program, depth).unwrap();
+        let (prime, shadow) = (of(PROGRAM_PRIME, 0), of(PROGRAM_SHADOW, 1));
+        let (second, third) = (of(PROGRAM_SHADOW2, 0), of(PROGRAM_SHADOW3, 0));
+        one.pairs[prime][pair_index(7, 2)] = 3;
+        two.pairs[shadow][pair_index(7, 2)] = 4;
+        two.pairs[prime][pair_index(1, 4)] = 1;
+        one.seq[prime] = 3;
+        two.seq[prime] = 1;
+        two.seq[shadow] = 4;
+        two.seq[second] = 7;
+        two.seq[third] = 9;
+        two.lost_ring[shadow] = 1;
+        two.lost_ring[third] = 1;
+        two.untokened[shadow] = 4;
+        one.untokened[second] = 2;
+        two.untokened_irrelevant[third] = 2;
         let (counters, untokened, irrelevant) = KernelCounters::sum(MonoNs(1), [&one, &two].into_iter());
         assert_eq!(counters.pair(TcpState::Close, TcpState::SynSent), 7);
         assert_eq!((counters.transitions(), counters.lost_ring), (8, 2));
         assert_eq!(counters.emitted(Program::Prime), 4);
         assert_eq!(counters.emitted(Program::Shadow), 4);
         assert_eq!((untokened, irrelevant), (6, 2));
+        assert_eq!((counters.emitted(Program::Shadow2), counters.emitted(Program::Shadow3)), (7, 9));
         let stream = Stream { cpu: 1, program: Program::Shadow, depth: 1 };
-        assert!(counters.streams.contains(&StreamCount { stream, seq: 4, lost_ring: 2 }));
+        assert!(counters.streams.contains(&StreamCount { stream, seq: 4, lost_ring: 1 }));
     }
 
     #[test]

@@ -4,16 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Buf;
 use finwait_core::observation::{Comm, Family, Shutdown, SockFlags, Stream, Task, TcpFields};
-use finwait_core::{CgroupId, Cookie, MonoNs, NetNs, Pid, Port, SockAddr, StateChange, TcpState};
+use finwait_core::{
+    CgroupId, Cookie, MonoNs, NetNs, Observation, Pid, Port, SockAddr, StateChange, TcpState,
+};
 use tracer_common::{
-    DEPTHS, KIND_STATE, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER, STATE_RECORD_BYTES,
-    StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, present,
+    KIND_RESET, KIND_STATE, KIND_TIME_WAIT, RECORD_VERSION, SOCK_FLAG_DEAD, SOCK_FLAG_DONE, SOCK_FLAG_LINGER,
+    STATE_RECORD_BYTES, StateRecord, TASK_FLAG_EXITING, TASK_FLAG_KTHREAD, lane, present,
 };
 
-use super::counters::program_of;
+use super::{call_sites::CallSites, counters::program_of, decode_hooks, reset_reasons::ResetReasons};
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
 const RCV_SHUTDOWN: u8 = 1;
 const SEND_SHUTDOWN: u8 = 2;
 
@@ -48,12 +50,32 @@ pub enum DecodeError {
     /// Neither IPv4 nor IPv6
     #[error("address family {0}")]
     Family(u16),
+    /// A hook's record is shorter or longer than its layout
+    #[error("{bytes} bytes in a record of kind {kind}")]
+    HookLength {
+        /// Its kind
+        kind: u8,
+        /// What came
+        bytes: usize,
+    },
+    /// A number in a hook's record that means nothing
+    #[error("{field} {value} in a record of kind {kind}")]
+    HookField {
+        /// Its kind
+        kind: u8,
+        /// Which field
+        field: &'static str,
+        /// What it holds
+        value: u64,
+    },
 }
 
 /// Decodes records and counts those that it cannot.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    jiffy_ns: u64,
+    pub(super) jiffy_ns: u64,
+    pub(super) reasons: ResetReasons,
+    pub(super) sites: Option<CallSites>,
     errors: u64,
     last_error: Option<DecodeError>,
 }
@@ -62,13 +84,29 @@ impl Decoder {
     /// For a kernel whose jiffy takes `jiffy_ns`, see [`super::host::jiffy_ns`].
     #[must_use]
     pub fn new(jiffy_ns: u64) -> Self {
-        Self { jiffy_ns, errors: 0, last_error: None }
+        Self { jiffy_ns, reasons: ResetReasons::default(), sites: None, errors: 0, last_error: None }
     }
 
-    /// The transition in `bytes`; `None` if it is not understood, which is counted.
-    pub fn decode(&mut self, bytes: &[u8]) -> Option<StateChange> {
-        match decode(bytes, self.jiffy_ns) {
-            Ok(change) => Some(change),
+    /// The same with names for resets' reasons.
+    #[must_use]
+    pub fn with_reasons(self, reasons: ResetReasons) -> Self {
+        Self { reasons, ..self }
+    }
+
+    /// The same with the functions from which time-wait sockets are ended.
+    #[must_use]
+    pub fn with_sites(self, sites: Option<CallSites>) -> Self {
+        Self { sites, ..self }
+    }
+
+    /// What `bytes` tell; `None` if they are not understood, which is counted.
+    pub fn decode(&mut self, bytes: &[u8]) -> Option<Observation> {
+        let decoded = match bytes.get(core::mem::offset_of!(StateRecord, kind)) {
+            Some(KIND_RESET..=KIND_TIME_WAIT) => decode_hooks::decode(bytes, self),
+            _ => decode(bytes, self.jiffy_ns).map(|change| Observation::StateChange(Box::new(change))),
+        };
+        match decoded {
+            Ok(observation) => Some(observation),
             Err(error) => {
                 self.errors += 1;
                 self.last_error = Some(error);
@@ -90,7 +128,7 @@ impl Decoder {
     }
 }
 
-/// Decodes one record.
+/// Decodes the record of a transition.
 ///
 /// # Errors
 /// The bytes are no record that these kernel programs make.
@@ -98,7 +136,7 @@ pub fn decode(bytes: &[u8], jiffy_ns: u64) -> Result<StateChange, DecodeError> {
     let raw = read(bytes)?;
     let has = |bit: u64| raw.present & bit != 0;
     let stream = program_of(raw.program)
-        .filter(|_| usize::from(raw.depth) < DEPTHS)
+        .filter(|_| lane(raw.program, raw.depth).is_some())
         .map(|program| Stream { cpu: raw.cpu, program, depth: raw.depth })
         .ok_or(DecodeError::Program { program: raw.program, depth: raw.depth })?;
     let (Some(old), Some(new)) = (TcpState::from_raw(raw.old_state), TcpState::from_raw(raw.new_state))
@@ -157,7 +195,14 @@ fn task(raw: &StateRecord) -> Task {
         start_boot_ns: has(present::TASK_START).then_some(raw.task_start_boot_ns),
         kthread: has(present::TASK_FLAGS).then_some(raw.task_flags & TASK_FLAG_KTHREAD != 0),
         exiting: has(present::TASK_FLAGS).then_some(raw.task_flags & TASK_FLAG_EXITING != 0),
+        exit_signal: exit_signal(raw.present, raw.task_flags, raw.exit_signal),
     }
+}
+
+/// Only of a task on its way out.
+pub(super) fn exit_signal(present: u64, flags: u8, signal: u8) -> Option<u8> {
+    let known = present & present::TASK_EXIT != 0 && flags & TASK_FLAG_EXITING != 0;
+    known.then_some(signal)
 }
 
 fn tcp(raw: &StateRecord, jiffy_ns: u64) -> TcpFields {
@@ -185,7 +230,7 @@ fn tcp(raw: &StateRecord, jiffy_ns: u64) -> TcpFields {
     }
 }
 
-fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
+pub(super) fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
     match family {
         Family::Inet => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
         Family::Inet6 => Ipv6Addr::from(bytes).into(),
@@ -263,11 +308,11 @@ fn read(mut bytes: &[u8]) -> Result<StateRecord, DecodeError> {
         lock_owned: b.get_u8(),
         sock_flags: b.get_u8(),
         task_flags: b.get_u8(),
-        reserved: b.get_u8(),
+        exit_signal: b.get_u8(),
     })
 }
 
-fn sixteen(bytes: &mut &[u8]) -> [u8; 16] {
+pub(super) fn sixteen(bytes: &mut &[u8]) -> [u8; 16] {
     let mut array = [0; 16];
     bytes.copy_to_slice(&mut array);
     array

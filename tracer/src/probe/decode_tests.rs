@@ -74,7 +74,8 @@ fn what_cannot_be_is_an_error() {
     assert_eq!(decode(&[], 1), Err(DecodeError::Length(0)));
     assert_eq!(decode(&with(0, 9), 1), Err(DecodeError::Version(9)));
     assert_eq!(decode(&with(1, 9), 1), Err(DecodeError::Kind(9)));
-    assert_eq!(decode(&with(4, 3), 1), Err(DecodeError::Program { program: 3, depth: 2 }));
+    assert_eq!(decode(&with(4, 5), 1), Err(DecodeError::Program { program: 5, depth: 2 }));
+    assert_eq!(decode(&with(4, 3), 1), Err(DecodeError::Program { program: 3, depth: 2 }), "it never nests");
     assert_eq!(decode(&with(5, 4), 1), Err(DecodeError::Program { program: 1, depth: 4 }));
     assert_eq!(decode(&with(state, 0), 1), Err(DecodeError::State { old: 0, new: 4 }));
     assert_eq!(decode(&with(state, 13), 1), Err(DecodeError::State { old: 13, new: 4 }));

@@ -11,19 +11,27 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, RingBuf},
     programs::ProgramError,
 };
-use finwait_core::{MonoNs, observation::Tier};
+use finwait_core::{
+    MonoNs,
+    observation::{Hooks, Tier, TimeWaitSource},
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tracer_common::{Field, KernelFilter, MAP_CPUS, MAP_EVENTS};
+use tracer_common::{Field, KernelFilter, MAP_CPUS, MAP_EVENTS, MAP_HOOK_CPUS};
 
 use super::{
     btf::Btf,
+    call_sites::CallSites,
     capabilities::Capabilities,
     counters::CpuBytes,
-    host::{KernelVersion, kernel_release, monotonic_now},
+    decode::Decoder,
+    hook_counters::HookBytes,
+    hooks::{self, AttachedHooks, HookRefusal, TimeWaitChoice},
+    host::{KernelVersion, jiffy_ns, kernel_release, monotonic_now},
     object::{self, Constants},
     offsets::{CLASSIC_PRESENT, Layout, classic_layout_matches},
     preflight,
-    ring::RingReader,
+    reset_reasons::ResetReasons,
+    ring::{RingError, RingReader},
 };
 
 /// Which tier to use.
@@ -47,11 +55,18 @@ pub struct ProbeConfig {
     pub filter: KernelFilter,
     /// Which tier to use
     pub tier: TierChoice,
+    /// How time-wait sockets are to be seen
+    pub time_wait: TimeWaitChoice,
 }
 
 impl Default for ProbeConfig {
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, filter: KernelFilter::default(), tier: TierChoice::Auto }
+        Self {
+            ring_bytes: 8 << 20,
+            filter: KernelFilter::default(),
+            tier: TierChoice::Auto,
+            time_wait: TimeWaitChoice::Auto,
+        }
     }
 }
 
@@ -86,6 +101,14 @@ pub enum ProbeError {
         /// Why not the classic tracepoint
         classic: String,
     },
+    /// The hooks asked for by name cannot be had.
+    #[error("--time-wait {choice} is not to be had: {reason}")]
+    TimeWaitRefused {
+        /// fentry or timer
+        choice: &'static str,
+        /// One clause
+        reason: String,
+    },
     /// A map of the object cannot be used.
     #[error("map {name}: {source}")]
     Map {
@@ -94,6 +117,9 @@ pub enum ProbeError {
         /// aya's error
         source: MapError,
     },
+    /// The ring cannot be read.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// The ring's reader was taken before.
     #[error("the ring buffer has its reader already")]
     RingTaken,
@@ -110,16 +136,19 @@ pub struct Probe {
     pub(super) cpus: PerCpuArray<MapData, CpuBytes>,
     /// prime's entry in fdinfo, opened while we may: after privileges are dropped some kernels would refuse.
     pub(super) prime_info: Option<File>,
+    pub(super) hook_cpus: PerCpuArray<MapData, HookBytes>,
+    pub(super) attached_hooks: AttachedHooks,
+    decoder: Decoder,
     #[cfg(feature = "kernel-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
-    /// Dropped in this order: shadow before prime, or it would take all that comes for missed.
+    /// Dropped in this order: the last shadow first, prime last, or a shadow would take all that comes for missed.
     links: Vec<Link>,
     /// Owns the programs.
     object: Ebpf,
 }
 
-/// An attachment of either kind; dropping it detaches the program.
-type Link = Box<dyn Any + Send>;
+/// An attachment of any kind; dropping it detaches the program.
+pub(super) type Link = Box<dyn Any + Send>;
 
 impl Probe {
     /// Loads and attaches the programs.
@@ -141,13 +170,13 @@ impl Probe {
 
         let refused = |tier, reason| ProbeError::TierRefused { tier, reason };
         let (attached, fallback) = match config.tier {
-            TierChoice::TpBtf => (attach_tp_btf(config).map_err(|reason| refused("tp_btf", reason))?, None),
+            TierChoice::TpBtf => (attach_tp_btf(config)?.map_err(|reason| refused("tp_btf", reason))?, None),
             TierChoice::Classic => {
-                (attach_classic(config).map_err(|reason| refused("classic", reason))?, None)
+                (attach_classic(config)?.map_err(|reason| refused("classic", reason))?, None)
             }
-            TierChoice::Auto => match attach_tp_btf(config) {
+            TierChoice::Auto => match attach_tp_btf(config)? {
                 Ok(attached) => (attached, None),
-                Err(tp_btf) => match attach_classic(config) {
+                Err(tp_btf) => match attach_classic(config)? {
                     Ok(attached) => (attached, Some(tp_btf)),
                     Err(classic) => return Err(ProbeError::NoTier { tp_btf, classic }),
                 },
@@ -180,6 +209,24 @@ impl Probe {
         self.fallback.as_deref()
     }
 
+    /// Which hooks beyond the transitions are in force.
+    #[must_use]
+    pub fn hooks(&self) -> Hooks {
+        self.attached_hooks.hooks
+    }
+
+    /// Which were tried in vain, and why.
+    #[must_use]
+    pub fn hook_refusals(&self) -> &[HookRefusal] {
+        &self.attached_hooks.refusals
+    }
+
+    /// A decoder for this probe's records, which knows what their numbers mean on this host.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        self.decoder.clone()
+    }
+
     /// Detaches the programs: no more transitions are seen. Ring and counters stay, and no longer change once runs under
     /// way have ended.
     pub fn detach(&mut self) {
@@ -195,9 +242,9 @@ impl Probe {
     /// The reader of the records; there is one.
     ///
     /// # Errors
-    /// It was taken before.
+    /// It was taken before, or cannot be mapped.
     pub fn take_ring(&mut self) -> Result<RingReader, ProbeError> {
-        self.ring.take().map(RingReader::new).ok_or(ProbeError::RingTaken)
+        Ok(RingReader::new(self.ring.take().ok_or(ProbeError::RingTaken)?)?)
     }
 
     /// Names of the programs attached and how long they ran: (name, runs, nanoseconds). Numbers stay 0 unless statistics
@@ -205,11 +252,12 @@ impl Probe {
     #[must_use]
     pub fn run_times(&self) -> Vec<(&'static str, u64, u64)> {
         let names: &[&'static str] = match self.tier {
-            Tier::TpBtf => &[object::PRIME, object::SHADOW],
+            Tier::TpBtf => object::tp_btf_programs(),
             Tier::Classic => &[object::CLASSIC],
         };
         names
             .iter()
+            .chain(&self.attached_hooks.names)
             .filter_map(|name| {
                 let info = self.object.program(name)?.info().ok()?;
                 Some((*name, info.run_count(), u64::try_from(info.run_time().as_nanos()).ok()?))
@@ -232,13 +280,22 @@ struct Attached {
     present: u64,
     links: Vec<Link>,
     object: Ebpf,
+    hooks: AttachedHooks,
+    decoder: Decoder,
 }
+
+/// The tier attached, or why it is not to be had.
+type Tried = Result<Attached, String>;
 
 impl Attached {
     fn finish(self, since: MonoNs, filtered: bool, fallback: Option<String>) -> Result<Probe, ProbeError> {
-        let Self { tier, present, links, mut object } = self;
+        let Self { tier, present, mut links, mut object, hooks, decoder } = self;
+        let mut hooks = hooks;
+        // Last: what the transitions' programs saw last was seen by the hooks too.
+        links.append(&mut hooks.links);
         let ring = object.take_map(MAP_EVENTS).ok_or_else(|| absent(MAP_EVENTS))?;
         let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
+        let hook_cpus = object.take_map(MAP_HOOK_CPUS).ok_or_else(|| absent(MAP_HOOK_CPUS))?;
         let prime_info = match tier {
             Tier::TpBtf => program_info(&mut object),
             Tier::Classic => None,
@@ -254,6 +311,10 @@ impl Attached {
             ),
             cpus: PerCpuArray::try_from(cpus).map_err(|source| ProbeError::Map { name: MAP_CPUS, source })?,
             prime_info,
+            hook_cpus: PerCpuArray::try_from(hook_cpus)
+                .map_err(|source| ProbeError::Map { name: MAP_HOOK_CPUS, source })?,
+            attached_hooks: hooks,
+            decoder,
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut object).ok(),
             links,
@@ -277,8 +338,22 @@ fn program_info(object: &mut Ebpf) -> Option<File> {
     File::open(format!("/proc/self/fdinfo/{}", prime.fd().ok()?.as_fd().as_raw_fd())).ok()
 }
 
-/// Loads prime and shadow. Where the kernel refuses a helper that its BTF knows, they do without.
-pub(super) fn loaded_tp_btf(filter: KernelFilter, ring_bytes: u32) -> Result<(Ebpf, Layout), String> {
+/// prime and its shadows, loaded, and what was found out for that.
+pub(super) struct LoadedTpBtf {
+    pub(super) object: Ebpf,
+    pub(super) layout: Layout,
+    pub(super) btf: Btf,
+    /// The same as aya takes it
+    pub(super) kernel: AyaBtf,
+}
+
+/// Loads prime and its shadows. Where the kernel refuses a helper that its BTF knows, they do without. `tw_handler` is the
+/// address that the timer programs look for, 0 if they are not to be attached.
+pub(super) fn loaded_tp_btf(
+    filter: KernelFilter,
+    ring_bytes: u32,
+    tw_handler: u64,
+) -> Result<LoadedTpBtf, String> {
     let btf = Btf::from_kernel().map_err(|error| format!("{error} (needs CONFIG_DEBUG_INFO_BTF)"))?;
     if !btf.has_typedef("btf_trace_inet_sock_set_state") {
         return Err("the kernel has no tracepoint inet_sock_set_state".to_owned());
@@ -290,20 +365,22 @@ pub(super) fn loaded_tp_btf(filter: KernelFilter, ring_bytes: u32) -> Result<(Eb
     }
     let kernel = AyaBtf::from_sys_fs().map_err(|error| error.to_string())?;
     let load = |layout: &Layout| {
-        let mut object = open(&Constants::tp_btf(layout, filter), ring_bytes)?;
+        let constants = Constants::tp_btf(layout, filter).with_tw_handler(tw_handler);
+        let mut object = open(&constants, ring_bytes)?;
         object::load_tp_btf(&mut object, &kernel).map_err(|error| object::say(&error))?;
         Ok::<_, String>(object)
     };
-    match load(&layout) {
-        Ok(object) => Ok((object, layout)),
+    let (object, layout) = match load(&layout) {
+        Ok(object) => (object, layout),
         Err(reason) => {
             let plain = layout.without_newer_helpers();
             if plain == layout {
                 return Err(reason);
             }
-            load(&plain).map(|object| (object, plain)).map_err(|_| reason)
+            (load(&plain).map_err(|_| reason)?, plain)
         }
-    }
+    };
+    Ok(LoadedTpBtf { object, layout, btf, kernel })
 }
 
 /// Loads the classic program, if its record is laid out as expected.
@@ -324,29 +401,79 @@ fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, String> {
     object::open(constants, ring_bytes).map_err(|error| object::chain(&error))
 }
 
-fn attach_tp_btf(config: &ProbeConfig) -> Result<Attached, String> {
-    let (mut object, layout) = loaded_tp_btf(config.filter, config.ring_bytes)?;
-    // The kernel calls them in the order of attachment, and shadow looks for what prime left.
+/// # Errors
+/// Hooks asked for by name cannot be had.
+fn attach_tp_btf(config: &ProbeConfig) -> Result<Tried, ProbeError> {
+    let refused = |reason| time_wait_refused(config.time_wait, reason);
+    let mut sites = None;
+    let mut handler = 0;
+    if config.time_wait == TimeWaitChoice::Timer {
+        let found = CallSites::read().map_err(|error| refused(error.to_string()))?;
+        handler = found.handler().ok_or_else(|| refused("the kernel has no tw_timer_handler".to_owned()))?;
+        sites = Some(found);
+    }
+    let mut loaded = match loaded_tp_btf(config.filter, config.ring_bytes, handler) {
+        Ok(loaded) => loaded,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let hooks = hooks::load(&mut loaded, config.time_wait).map_err(refused)?;
+    let LoadedTpBtf { mut object, layout, btf, .. } = loaded;
+    // First: whatever transition is seen, the hooks were in force.
+    let hooks = hooks.attach(&mut object).map_err(refused)?;
+    if hooks.hooks.time_wait == TimeWaitSource::Fentry {
+        // Where addresses are hidden the place from which a time-wait socket is ended stays unknown.
+        sites = CallSites::read().ok();
+    }
+    let links = match attach_spine(&mut object) {
+        Ok(links) => links,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let decoder = Decoder::new(jiffy_ns()).with_reasons(ResetReasons::of(&btf)).with_sites(sites);
+    Ok(Ok(Attached { tier: Tier::TpBtf, present: layout.present, links, object, hooks, decoder }))
+}
+
+/// Attaches prime and its shadows; in the order in which they are to be detached.
+fn attach_spine(object: &mut Ebpf) -> Result<Vec<Link>, String> {
+    // The kernel calls them in the order of attachment, and a shadow looks for what those before it left.
     let mut links: Vec<Link> = Vec::new();
-    for name in [object::PRIME, object::SHADOW] {
-        let link = object::tp_btf(&mut object, name)
+    for name in object::tp_btf_programs() {
+        let link = object::tp_btf(object, name)
             .and_then(|program| program.attach().and_then(|id| program.take_link(id)))
             .map_err(|error| format!("attaching {name} was refused: {}", object::say(&error)))?;
         links.push(Box::new(link));
     }
     links.reverse();
-    Ok(Attached { tier: Tier::TpBtf, present: layout.present, links, object })
+    Ok(links)
 }
 
-fn attach_classic(config: &ProbeConfig) -> Result<Attached, String> {
-    let mut object = loaded_classic(config.filter, config.ring_bytes)?;
-    let link = object::classic(&mut object)
-        .and_then(|program| {
-            let id = program.attach(object::CATEGORY, object::TRACEPOINT)?;
-            program.take_link(id)
-        })
-        .map_err(|error| attach_advice(&error))?;
-    Ok(Attached { tier: Tier::Classic, present: CLASSIC_PRESENT, links: vec![Box::new(link)], object })
+/// # Errors
+/// As above.
+fn attach_classic(config: &ProbeConfig) -> Result<Tried, ProbeError> {
+    let hooks = hooks::without_programs(config.time_wait)
+        .map_err(|reason| time_wait_refused(config.time_wait, reason))?;
+    let attach = || {
+        let mut object = loaded_classic(config.filter, config.ring_bytes)?;
+        let link = object::classic(&mut object)
+            .and_then(|program| {
+                let id = program.attach(object::CATEGORY, object::TRACEPOINT)?;
+                program.take_link(id)
+            })
+            .map_err(|error| attach_advice(&error))?;
+        Ok((object, link))
+    };
+    Ok(attach().map(|(object, link)| Attached {
+        tier: Tier::Classic,
+        present: CLASSIC_PRESENT,
+        links: vec![Box::new(link)],
+        object,
+        hooks,
+        decoder: Decoder::new(jiffy_ns()),
+    }))
+}
+
+fn time_wait_refused(choice: TimeWaitChoice, reason: String) -> ProbeError {
+    let choice = if choice == TimeWaitChoice::Timer { "timer" } else { "fentry" };
+    ProbeError::TimeWaitRefused { choice, reason }
 }
 
 fn attach_advice(error: &ProgramError) -> String {

@@ -4,22 +4,32 @@
 //! says which tier it got and why, [`RingReader`] and [`Decoder`] turn bytes into observations.
 
 pub mod btf;
+mod call_sites;
 mod capabilities;
 pub mod counters;
 pub mod decode;
+mod decode_hooks;
+mod hook_checks;
+mod hook_counters;
+mod hooks;
 pub mod host;
 #[cfg(feature = "kernel-log")]
 pub mod kernel_log;
 mod load;
 mod object;
 pub mod offsets;
+mod positions;
 pub mod preflight;
 mod privileges;
+mod reset_reasons;
 mod ring;
 
+pub use call_sites::CallSites;
 pub use counters::KernelCounters;
 pub use decode::{DecodeError, Decoder};
+pub use hooks::{HookName, HookRefusal, TimeWaitChoice};
 pub use load::{Probe, ProbeConfig, ProbeError, TierChoice};
 pub use preflight::{Check, HostReport, Verdict};
 pub use privileges::{Privileges, PrivilegesError};
+pub use reset_reasons::ResetReasons;
 pub use ring::{Batch, RingError, RingReader, Stop};

@@ -5,9 +5,11 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
 use tracer_common::{
-    CONST_FEATURES, CONST_FILTER, CONST_OFFSETS, CONST_PRESENT, KernelFilter, MAP_EVENTS, feature,
+    CONST_FEATURES, CONST_FILTER, CONST_OFFSETS, CONST_PRESENT, CONST_TW_HANDLER, KernelFilter, MAP_EVENTS,
+    feature,
 };
 
+use super::host::{KernelVersion, kernel_release};
 use super::offsets::{CLASSIC_PRESENT, Layout};
 
 #[cfg(not(feature = "kernel-log"))]
@@ -20,9 +22,27 @@ static OBJECT: &[u8] =
 /// Names of the programs in the object.
 pub(super) const PRIME: &str = "prime";
 pub(super) const SHADOW: &str = "shadow";
+const SHADOW2: &str = "shadow2";
+const SHADOW3: &str = "shadow3";
 pub(super) const CLASSIC: &str = "classic";
 pub(super) const CATEGORY: &str = "sock";
 pub(super) const TRACEPOINT: &str = "inet_sock_set_state";
+
+/// prime and its shadows.
+const TP_BTF: [&str; 4] = [PRIME, SHADOW, SHADOW2, SHADOW3];
+
+/// Since when a trace point's programs run with preemption on (include/linux/tracepoint.h, `__DECLARE_TRACE`: SRCU instead of
+/// preempt_disable): prime and shadow may then both be held by tasks that do not run.
+const PREEMPTED_SINCE: KernelVersion = KernelVersion(7, 0);
+
+/// The programs of the tp_btf tier for this kernel, in the order of attachment.
+pub(super) fn tp_btf_programs() -> &'static [&'static str] {
+    if has_more_shadows(&kernel_release()) { &TP_BTF } else { &TP_BTF[..2] }
+}
+
+fn has_more_shadows(release: &str) -> bool {
+    KernelVersion::parse(release).is_some_and(|version| version >= PREEMPTED_SINCE)
+}
 
 /// A filter as aya takes constants.
 #[derive(Clone, Copy)]
@@ -37,11 +57,16 @@ const _: () = assert!(size_of::<KernelFilter>() == 4 * 4 + 2 * 16 * 2 + 8 * 4);
 pub(super) struct Constants {
     layout: Layout,
     filter: FilterBytes,
+    tw_handler: u64,
 }
 
 impl Constants {
     pub(super) fn tp_btf(layout: &Layout, filter: KernelFilter) -> Self {
-        Self::new(layout.clone(), filter)
+        let mut layout = layout.clone();
+        if has_more_shadows(&kernel_release()) {
+            layout.features |= feature::MORE_SHADOWS;
+        }
+        Self::new(layout, filter)
     }
 
     pub(super) fn classic(filter: KernelFilter) -> Self {
@@ -53,7 +78,12 @@ impl Constants {
         if filter != KernelFilter::default() {
             layout.features |= feature::FILTER;
         }
-        Self { layout, filter: FilterBytes(filter) }
+        Self { layout, filter: FilterBytes(filter), tw_handler: 0 }
+    }
+
+    /// Address of tw_timer_handler, which the timer programs look for; without it they find no timer.
+    pub(super) fn with_tw_handler(self, tw_handler: u64) -> Self {
+        Self { tw_handler, ..self }
     }
 }
 
@@ -64,12 +94,13 @@ pub(super) fn open(constants: &Constants, ring_bytes: u32) -> Result<Ebpf, EbpfE
         .override_global(CONST_FEATURES, &constants.layout.features, true)
         .override_global(CONST_PRESENT, &constants.layout.present, true)
         .override_global(CONST_FILTER, &constants.filter, true)
+        .override_global(CONST_TW_HANDLER, &constants.tw_handler, true)
         .map_max_entries(MAP_EVENTS, ring_bytes)
         .load(OBJECT)
 }
 
 pub(super) fn load_tp_btf(object: &mut Ebpf, kernel: &Btf) -> Result<(), ProgramError> {
-    for name in [PRIME, SHADOW] {
+    for name in tp_btf_programs() {
         tp_btf(object, name)?.load(TRACEPOINT, kernel)?;
     }
     Ok(())
@@ -87,7 +118,7 @@ pub(super) fn classic(object: &mut Ebpf) -> Result<&mut TracePoint, ProgramError
     object.program_mut(CLASSIC).ok_or_else(|| missing(CLASSIC))?.try_into()
 }
 
-fn missing(name: &str) -> ProgramError {
+pub(super) fn missing(name: &str) -> ProgramError {
     ProgramError::InvalidName { name: name.to_owned() }
 }
 
@@ -116,4 +147,19 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_shadows_are_for_kernels_that_preempt_tasks_inside_programs() {
+        for release in ["7.0.4-cloud-amd64", "7.3.4+deb13-cloud-amd64", "8.0"] {
+            assert!(has_more_shadows(release), "{release}");
+        }
+        for release in ["5.10.0-46-cloud-amd64", "6.1.0", "6.19.14+deb14-amd64"] {
+            assert!(!has_more_shadows(release), "{release}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ impl Layout {
                 root = (structure, btf.structure(structure));
             }
             let member = root.1.and_then(|id| btf.member_of(id, members));
-            if let Some(member) = member.filter(|member| member.size == size(*field)) {
+            if let Some(member) = member.filter(|member| fits(*field, member.size)) {
                 offsets[*field as usize] = u16::try_from(member.offset).unwrap_or(OFFSET_ABSENT);
             }
         }
@@ -50,6 +50,7 @@ impl Layout {
         if !has(Field::Cgroup) && has(Field::CgroupTagged) {
             features |= feature::CGROUP_TAGGED;
         }
+        features |= newer_arguments(btf);
         Self { offsets, features, present: presence(&offsets, features) }
     }
 
@@ -96,10 +97,23 @@ pub fn classic_layout_matches(btf: &Btf) -> Option<bool> {
     }))
 }
 
+/// Tracepoints that have got an argument more: (socket, segment, and then what the bit says).
+fn newer_arguments(btf: &Btf) -> u32 {
+    let third = |tracepoint| btf.tracepoint_arguments(tracepoint).is_some_and(|arguments| arguments >= 3);
+    (if third("tcp_send_reset") { feature::RESET_REASON } else { 0 })
+        | (if third("tcp_retransmit_skb") { feature::RETRANSMIT_ERR } else { 0 })
+}
+
 /// What the classic program fills.
 pub const CLASSIC_PRESENT: u64 = present::SOCK_ADDR | present::SPORT | present::DPORT | present::ADDRESSES;
 
-/// Bytes that the programs load of a field.
+/// Whether a member of `bytes` bytes is what the programs take it for.
+fn fits(field: Field, bytes: u32) -> bool {
+    // A byte until 6.15, two since: the lower one is loaded.
+    bytes == size(field) || field == Field::SegmentFlags && bytes == 2
+}
+
+/// Bytes that the programs load of a field, or of which they only want to know the place.
 fn size(field: Field) -> u32 {
     match field {
         Field::LocalV6 | Field::RemoteV6 | Field::TaskComm => 16,
@@ -119,9 +133,23 @@ fn size(field: Field) -> u32 {
         | Field::BytesReceived
         | Field::CgroupNode
         | Field::KernfsId
+        | Field::SegmentDevice
+        | Field::DeviceNet
+        | Field::TwExpires
+        | Field::TwFunction
+        | Field::TimerFunction
         | Field::TaskStart => 8,
+        Field::SegmentControl => 48,
+        Field::TwTimer => 40,
         Field::Dport | Field::Num | Field::Family | Field::Protocol | Field::Sport => 2,
-        Field::Shutdown | Field::Retransmits | Field::ProbesOut | Field::IsMptcp => 1,
+        Field::Shutdown
+        | Field::Retransmits
+        | Field::ProbesOut
+        | Field::IsMptcp
+        | Field::State
+        | Field::Pending
+        | Field::SegmentFlags
+        | Field::TwSubstate => 1,
         Field::Err
         | Field::ErrSoft
         | Field::Uid
@@ -142,7 +170,8 @@ fn size(field: Field) -> u32 {
         | Field::NetnsInum
         | Field::TaskPid
         | Field::TaskTgid
-        | Field::TaskFlags => 4,
+        | Field::TaskFlags
+        | Field::TaskExitCode => 4,
     }
 }
 
@@ -201,6 +230,7 @@ fn presence(offsets: &[u16; OFFSET_SLOTS], features: u32) -> u64 {
         if features & feature::TASK_BTF != 0 {
             bits |= if has(Field::TaskStart) { present::TASK_START } else { 0 };
             bits |= if has(Field::TaskFlags) { present::TASK_FLAGS } else { 0 };
+            bits |= if has(Field::TaskFlags) && has(Field::TaskExitCode) { present::TASK_EXIT } else { 0 };
         }
     }
     bits

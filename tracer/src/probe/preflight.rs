@@ -70,18 +70,19 @@ impl HostReport {
     pub fn gather() -> Self {
         let release = host::kernel_release();
         let btf = Btf::from_kernel();
-        let tp_btf = loaded_tp_btf(KernelFilter::default(), TRIAL_RING);
+        let mut tp_btf = loaded_tp_btf(KernelFilter::default(), TRIAL_RING, 0);
         let classic = loaded_classic(KernelFilter::default(), TRIAL_RING);
         let tracefs = tracefs();
         let rps = host::rps();
 
         let mut checks = vec![kernel(&release), btf_check(&btf), capabilities(), user_namespace()];
         checks.push(match &tp_btf {
-            Ok(_) => ok("tp_btf", "prime and shadow load".to_owned()),
+            Ok(_) => ok("tp_btf", "prime and its shadows load".to_owned()),
             Err(reason) => {
                 no("tp_btf", reason.clone(), "without it there is no cookie, process or socket detail")
             }
         });
+        checks.extend(super::hook_checks::checks(tp_btf.as_mut().map_err(|reason| reason.as_str())));
         checks.push(match &classic {
             Ok(_) => ok("classic tracepoint", "the program loads".to_owned()),
             Err(reason) => {
@@ -95,7 +96,7 @@ impl HostReport {
         });
         checks.extend([ring_buffer(), fentry(), lockdown(), unprivileged(), jit(), rps_check(rps)]);
         let layout = match &tp_btf {
-            Ok((_, layout)) => Some(layout.clone()),
+            Ok(loaded) => Some(loaded.layout.clone()),
             Err(_) => btf.as_ref().ok().map(Layout::resolve),
         };
         let missing_fields = layout
@@ -118,11 +119,11 @@ impl HostReport {
     }
 }
 
-fn ok(name: &'static str, detail: String) -> Check {
+pub(super) fn ok(name: &'static str, detail: String) -> Check {
     Check { name, verdict: Verdict::Ok, detail, remedy: None }
 }
 
-fn no(name: &'static str, detail: String, remedy: &str) -> Check {
+pub(super) fn no(name: &'static str, detail: String, remedy: &str) -> Check {
     Check { name, verdict: Verdict::No, detail, remedy: Some(remedy.to_owned()) }
 }
 

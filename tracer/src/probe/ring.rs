@@ -16,7 +16,7 @@ use finwait_core::MonoNs;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
 
-use super::host::monotonic_now;
+use super::{host::monotonic_now, positions::Positions};
 
 const DEFAULT_PAUSE: Duration = Duration::from_millis(5);
 const DEFAULT_BATCH: usize = 4096;
@@ -27,6 +27,9 @@ pub enum RingError {
     /// Waiting failed.
     #[error("poll on the ring buffer: {0}")]
     Poll(#[source] io::Error),
+    /// Its first pages cannot be looked at.
+    #[error("mapping the ring buffer: {0}")]
+    Map(#[source] io::Error),
     /// No descriptor for stopping.
     #[error("eventfd: {0}")]
     Eventfd(#[source] io::Error),
@@ -58,7 +61,7 @@ impl Stop {
 pub struct Batch {
     /// Records handed over
     pub records: usize,
-    /// Set when the ring was found empty: no record from before this moment can still come
+    /// Set when the ring was found empty, with no record under way: none from before this moment can still come
     pub watermark: Option<MonoNs>,
     /// The stop was raised
     pub stopped: bool,
@@ -67,6 +70,7 @@ pub struct Batch {
 /// The ring buffer's one reader.
 pub struct RingReader {
     ring: RingBuf<MapData>,
+    positions: Positions,
     pause: Duration,
     batch: usize,
     /// Set while there is more to drain: the clock as it was before the pause, and whether the stop was raised.
@@ -74,12 +78,12 @@ pub struct RingReader {
 }
 
 impl RingReader {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, pause: DEFAULT_PAUSE, batch: DEFAULT_BATCH, draining: None }
+    pub(super) fn new(ring: RingBuf<MapData>) -> Result<Self, RingError> {
+        let positions = Positions::of(ring.as_fd()).map_err(RingError::Map)?;
+        Ok(Self { ring, positions, pause: DEFAULT_PAUSE, batch: DEFAULT_BATCH, draining: None })
     }
 
-    /// Sets how long to pause after a wake-up (5 ms unless set). It is also the time that a program may take from
-    /// reading the clock to submitting the record without coming after the watermark, so it should not be 0.
+    /// Sets how long to pause after a wake-up (5 ms unless set).
     #[must_use]
     pub fn with_pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
@@ -108,7 +112,7 @@ impl RingReader {
             Some(state) => state,
             None => {
                 let stopped = self.wait(stop, timeout)?;
-                // Before the pause: a program that read the clock earlier has submitted by the end of it.
+                // Before the pause: a program that read the clock earlier has most likely submitted by the end of it.
                 let before = monotonic_now();
                 std::thread::sleep(self.pause);
                 (before, stopped)
@@ -117,7 +121,9 @@ impl RingReader {
         let mut records = 0;
         while records < self.batch {
             let Some(item) = self.ring.next() else {
-                return Ok(Batch { records, watermark: Some(before), stopped });
+                // A task that was preempted inside a program has room in the ring and has not filled it yet.
+                let watermark = self.positions.are_equal().then_some(before);
+                return Ok(Batch { records, watermark, stopped });
             };
             record(&item);
             records += 1;

@@ -18,6 +18,7 @@ use crate::filter::Filter;
 use crate::probe::HostReport;
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
 use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
+use crate::stuck::{self, StuckError};
 
 const OUT_BUFFER: usize = 1 << 16;
 
@@ -36,6 +37,9 @@ pub enum CommandError {
     /// The run failed
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The stuck sockets cannot be shown
+    #[error(transparent)]
+    Stuck(#[from] StuckError),
     /// The demo failed
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -87,6 +91,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => show(*view),
         Action::Record(recording) => record(&recording),
+        Action::Stuck(asked) => Ok(stuck::run(&asked, &mut stdout()?)?),
         Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
         Action::Generate(what) => generate(&what),
@@ -104,6 +109,8 @@ fn show(view: View) -> Result<(), CommandError> {
         limits: view.limits,
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
+        time_waits: view.time_waits,
+        both_ends: view.both_ends,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
@@ -125,6 +132,8 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         limits: recording.limits,
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
+        time_waits: false,
+        both_ends: false,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)

@@ -68,6 +68,7 @@ impl Source for Script {
 struct Kept {
     states: Vec<(TcpState, TcpState)>,
     closes: usize,
+    pairs: usize,
     contexts: usize,
     flushes: usize,
     finished: Option<Ended>,
@@ -86,6 +87,8 @@ impl Sink for Kept {
         match record {
             Record::Transition(record) => self.states.push((record.change.old, record.change.new)),
             Record::Close(_) => self.closes += 1,
+            Record::TimeWait(_) => {}
+            Record::BothEnds(_) => self.pairs += 1,
         }
         Ok(())
     }
@@ -139,6 +142,8 @@ fn plan(subject: Subject) -> Plan {
         limits: Limits::default(),
         event_time: true,
         tracker: TrackerConfig { transitions: subject == Subject::States, ..TrackerConfig::default() },
+        time_waits: false,
+        both_ends: false,
     }
 }
 

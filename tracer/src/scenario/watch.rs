@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use finwait_core::record::{CloseRecord, TransitionRecord};
+use finwait_core::record::{CloseRecord, TimeWaitRecord, TransitionRecord};
 use finwait_core::tracker::Fates;
 use finwait_core::{Accounting, NetNs, Observation, Record, TrackerConfig};
 use tracer_common::KernelFilter;
@@ -40,6 +40,8 @@ pub struct Seen {
     pub transitions: Vec<TransitionRecord>,
     /// Each connection that ended
     pub closes: Vec<CloseRecord>,
+    /// Each time-wait socket that ended
+    pub time_waits: Vec<TimeWaitRecord>,
     /// The books
     pub accounting: Accounting,
     /// What became of the connections
@@ -115,13 +117,22 @@ fn read(
         limits: Limits::default(),
         event_time: false,
         tracker: config,
+        time_waits: true,
+        both_ends: false,
     };
     let (mut records, mut observer) = (Collected::default(), Observer(each));
     let outputs = Outputs { sink: Some(&mut records), tap: Some(&mut observer) };
     let verdict = run(&mut source, outputs, &plan, stop)?;
     let counters = source.counters()?;
-    let Collected { transitions, closes } = records;
-    Ok(Seen { transitions, closes, accounting: verdict.accounting, fates: verdict.fates, counters })
+    let Collected { transitions, closes, time_waits } = records;
+    Ok(Seen {
+        transitions,
+        closes,
+        time_waits,
+        accounting: verdict.accounting,
+        fates: verdict.fates,
+        counters,
+    })
 }
 
 /// Keeps every record.
@@ -129,6 +140,7 @@ fn read(
 struct Collected {
     transitions: Vec<TransitionRecord>,
     closes: Vec<CloseRecord>,
+    time_waits: Vec<TimeWaitRecord>,
 }
 
 impl Sink for Collected {
@@ -136,6 +148,10 @@ impl Sink for Collected {
         match record {
             Record::Transition(record) => self.transitions.push(TransitionRecord::clone(record)),
             Record::Close(record) => self.closes.push(CloseRecord::clone(record)),
+            Record::TimeWait(record) => self.time_waits.push(TimeWaitRecord::clone(record)),
+            Record::BothEnds(both) => {
+                self.closes.extend([both.opener_side.clone(), both.acceptor_side.clone()]);
+            }
         }
         Ok(())
     }

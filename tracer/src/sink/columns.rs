@@ -19,6 +19,8 @@ pub(super) enum Tone {
     Slow,
     /// Went wrong
     Bad,
+    /// As it should be, and of no great interest
+    Quiet,
 }
 
 impl Tone {
@@ -26,7 +28,7 @@ impl Tone {
         match self {
             Self::Plain => "",
             Self::Heading => "1",
-            Self::Unknown => "2",
+            Self::Unknown | Self::Quiet => "2",
             Self::Slow => "1;33",
             Self::Bad => "31",
         }

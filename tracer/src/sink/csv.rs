@@ -1,8 +1,10 @@
 //! CSV: the flat part of the JSON records, named by the path to it (`opener.comm`). Nothing stands for what is null.
+//! The rows of `closes` are close records alone: of both ends two, and none for a time-wait socket, which has other columns.
 
 use std::io::{self, Write};
 
 use finwait_core::Record;
+use finwait_core::record::CloseRecord;
 use serde_json::Value;
 
 use super::json::{CloseJson, StateJson};
@@ -81,6 +83,22 @@ pub(super) const CLOSES: &[&str] = &[
     "idle_receive_ns",
     "steps_dropped",
     "chain_breaks",
+    "acceptor.tgid",
+    "acceptor.comm",
+    "cause",
+    "exit_signal",
+    "reset_reason",
+    "reset_state",
+    "slow_wave",
+    "half_closed_ns",
+    "half_closed_bytes",
+    "fin_retransmits.by_timeout",
+    "fin_retransmits.by_probe",
+    "fin_retransmits.by_recovery",
+    "fin_outcome",
+    "workload.container",
+    "workload.pod",
+    "workload.unit",
 ];
 
 /// See the module.
@@ -99,6 +117,15 @@ impl CsvSink {
             Subject::Closes => CLOSES,
         };
         Self { out: csv::Writer::from_writer(out), columns, context: Context::default() }
+    }
+
+    fn json(&mut self, value: Result<Value, serde_json::Error>) -> Result<(), SinkError> {
+        self.row(&value.map_err(|error| SinkError::stdout(error.into()))?)
+    }
+
+    fn close(&mut self, record: &CloseRecord) -> Result<(), SinkError> {
+        let value = serde_json::to_value(CloseJson::new(record, &self.context));
+        self.json(value)
     }
 
     fn row(&mut self, value: &Value) -> Result<(), SinkError> {
@@ -137,11 +164,18 @@ impl Sink for CsvSink {
     }
 
     fn record(&mut self, record: &Record) -> Result<(), SinkError> {
-        let value = match record {
-            Record::Transition(record) => serde_json::to_value(StateJson::new(record, &self.context)),
-            Record::Close(record) => serde_json::to_value(CloseJson::new(record, &self.context)),
-        };
-        self.row(&value.map_err(|error| SinkError::stdout(error.into()))?)
+        match record {
+            Record::Transition(record) => {
+                let value = serde_json::to_value(StateJson::new(record, &self.context));
+                self.json(value)
+            }
+            Record::Close(record) => self.close(record),
+            Record::BothEnds(both) => {
+                self.close(&both.opener_side)?;
+                self.close(&both.acceptor_side)
+            }
+            Record::TimeWait(_) => Ok(()),
+        }
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
@@ -176,11 +210,12 @@ mod tests {
     fn every_column_is_a_key_of_the_json_record() {
         let change = samples::transition(TcpState::Established, TcpState::FinWait1);
         let state = serde_json::to_value(StateJson::new(&change, &context())).unwrap();
-        let close = samples::close();
-        let close = serde_json::to_value(CloseJson::new(&close, &context())).unwrap();
-        for (columns, value) in [(STATES, state), (CLOSES, close)] {
+        let [close, killed] = [samples::close(), samples::killed()]
+            .map(|record| serde_json::to_value(CloseJson::new(&record, &context())).unwrap());
+        for (columns, values) in [(STATES, vec![state]), (CLOSES, vec![close, killed])] {
             for column in columns.iter().filter(|column| !column.starts_with("dwell_ns.")) {
-                assert!(value.pointer(&format!("/{}", column.replace('.', "/"))).is_some(), "{column}");
+                let pointer = format!("/{}", column.replace('.', "/"));
+                assert!(values.iter().any(|value| value.pointer(&pointer).is_some()), "{column}");
             }
         }
     }
@@ -198,6 +233,20 @@ mod tests {
         assert_eq!(field("dwell_ns.CLOSE_WAIT"), "");
         assert_eq!(field("slow_state"), "FIN_WAIT2");
         assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn both_ends_are_a_row_each_and_a_time_wait_is_none() {
+        let records = [
+            Record::BothEnds(Box::new(samples::both_ends())),
+            Record::TimeWait(Box::new(samples::time_wait())),
+        ];
+        let text = written(Subject::Closes, &records);
+        let rows: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(rows.len(), 2, "{text}");
+        assert!(rows[0].contains(",opened,") && rows[1].contains(",accepted,"), "{text}");
+        let fields = |line: &str| line.split(',').count();
+        assert!(rows.iter().all(|row| fields(row) == CLOSES.len()), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// `40µs`, `0.4ms`, `31ms`, `3.1s`, `9m02s`, `2h03m`, `3d04h`: short, and never rounded up to a unit's end.
-pub(super) fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     let tenths = |unit: u64| {
         let tenths = rounded(ns, unit / 10);
         format!("{}.{}", tenths / 10, tenths % 10)
@@ -61,7 +61,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `4,127`
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -74,7 +74,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `1 reset`, `4,127 resets`
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 

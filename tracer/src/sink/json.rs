@@ -9,14 +9,20 @@ use serde::ser::Serializer;
 
 use super::{Context, Sink, SinkError, Verdict};
 
+mod both_ends;
 mod claims;
 mod close;
+mod moments;
 mod state;
 mod summary;
+mod time_wait;
+mod workload;
 
+use both_ends::BothEndsJson;
 pub(super) use close::CloseJson;
 pub(super) use state::StateJson;
 pub(super) use summary::SummaryJson;
+use time_wait::TimeWaitJson;
 
 /// See the module.
 pub struct JsonSink {
@@ -52,6 +58,14 @@ impl Sink for JsonSink {
             }
             Record::Close(record) => {
                 let json = CloseJson::new(record, &self.context);
+                self.line(&json)
+            }
+            Record::TimeWait(record) => {
+                let json = TimeWaitJson::new(record, &self.context);
+                self.line(&json)
+            }
+            Record::BothEnds(record) => {
+                let json = BothEndsJson::new(record, &self.context);
                 self.line(&json)
             }
         }

@@ -1,9 +1,12 @@
 //! Records made by hand, for the tests of whatever shows them.
 
-use finwait_core::observation::{Comm, Family, Host, Program, Stream, Task, TcpFields, Tier};
+use finwait_core::observation::{
+    Comm, Family, Host, Program, ReasonName, Stream, Task, TcpFields, Tier, TimeWaitSource, Workload,
+};
 use finwait_core::record::{
-    CloseKind, CloseRecord, Dwell, Endpoint, FirstCloser, Owner, Role, SeenFrom, Step, Successor,
-    TransitionRecord, Waves,
+    BothEnds, CloseKind, CloseRecord, Dwell, Endpoint, FinOutcome, FinRetransmits, FirstCloser, LocalCause,
+    Owner, Reset, ResetCause, ResetDirection, Role, SeenFrom, Step, Successor, TimeWaitEnd, TimeWaitRecord,
+    TransitionRecord, WaveTime, WaveTimes, Waves,
 };
 use finwait_core::{
     Accounting, BootId, CgroupId, Claim, ClockPair, ConnId, Cookie, Evidence, MonoNs, NetNs, Pid, Port,
@@ -44,6 +47,7 @@ pub(crate) fn host(tier: Tier) -> Host {
         since: MonoNs(START - 100 * MS),
         rps: Some(false),
         filtered: false,
+        hooks: finwait_core::observation::Hooks::default(),
     }
 }
 
@@ -57,6 +61,10 @@ pub(crate) fn context() -> Context {
 
 pub(crate) fn dwell(state: TcpState, duration_ns: u64) -> Dwell {
     Dwell { state, duration_ns: known(duration_ns), unsent_bytes: None, slow: false }
+}
+
+fn wave(after_ms: u64) -> Claim<WaveTime> {
+    known(WaveTime::at(MonoNs(START + after_ms * MS)))
 }
 
 pub(crate) fn step(after_ms: u64, old: TcpState, new: TcpState) -> Step {
@@ -73,6 +81,7 @@ pub(crate) fn close() -> CloseRecord {
         remote: endpoint("10.0.0.7", 8080),
         netns: Some(NetNs(4_026_531_840)),
         cgroup: Some(CgroupId(77)),
+        workload: None,
         uid: Some(1000),
         mark: Some(0),
         is_mptcp: Some(false),
@@ -81,13 +90,22 @@ pub(crate) fn close() -> CloseRecord {
         seen_from: SeenFrom::Handshake,
         role: known(Role::Opened),
         opener: known(owner("curl", 9120, 9120)),
+        acceptor: Claim::Unknown(Reason::DidNotHappen),
         closer: known(owner("curl", 9120, 9120)),
+        holder: None,
+        cause: known(LocalCause::Close),
+        exit_signal: None,
         first_closer: known(FirstCloser::Local),
         kind: known(CloseKind::Active),
         reset: None,
         timeout: None,
         error: known(0),
         waves: known(Waves::Four),
+        wave_times: WaveTimes { waves: [48, 48, 3_148, 3_148].map(wave), slow: Some(3) },
+        half_closed_ns: known(3_100 * MS),
+        half_closed_bytes: known(0),
+        fin_retransmits: known(FinRetransmits::default()),
+        fin_outcome: known(FinOutcome::Acknowledged),
         successor: known(Successor::TimeWait),
         life_ns: known(3_148 * MS),
         handshake_ns: known(310_000),
@@ -150,6 +168,100 @@ pub(crate) fn unproven() -> CloseRecord {
     }
 }
 
+pub(crate) fn workload() -> Workload {
+    let container = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    Workload {
+        path: format!("/system.slice/docker-{container}.scope"),
+        container: Some(container.to_owned()),
+        runtime: Some("docker".to_owned()),
+        pod: Some("6f1e0c2a-0b1c-4d5e-8f90-a1b2c3d4e5f6".to_owned()),
+        unit: Some("docker.service".to_owned()),
+    }
+}
+
+/// nginx in a container was killed with a request unread: a reset.
+pub(crate) fn killed() -> CloseRecord {
+    CloseRecord {
+        workload: Some(std::sync::Arc::new(workload())),
+        role: known(Role::Accepted),
+        opener: Claim::Unknown(Reason::NotVisible),
+        acceptor: known(owner("nginx", 811, 812)),
+        closer: known(owner("nginx", 811, 811)),
+        holder: Some(owner("nginx", 810, 810)),
+        cause: known(LocalCause::ProcessKilled),
+        exit_signal: Some(9),
+        kind: known(CloseKind::Reset),
+        first_closer: Claim::Unknown(Reason::DidNotHappen),
+        reset: Some(Reset {
+            direction: known(ResetDirection::Sent),
+            cause: known(ResetCause::UnreadData),
+            unread_bytes: known(4096),
+            state: TcpState::Established,
+            reason: known(ReasonName::new("TCP_ABORT_ON_CLOSE")),
+        }),
+        dwells: vec![dwell(TcpState::Established, 3_000 * MS)],
+        steps: vec![
+            step(0, TcpState::Listen, TcpState::SynRecv),
+            step(3_148, TcpState::Established, TcpState::Close),
+        ],
+        successor: known(Successor::Nothing),
+        fin_outcome: Claim::Unknown(Reason::DidNotHappen),
+        ..close()
+    }
+}
+
+/// What [`close`] left behind: its peer's FIN came after 3.1 s, the rest took 60.9 s.
+pub(crate) fn time_wait() -> TimeWaitRecord {
+    TimeWaitRecord {
+        conn_id: conn_id(),
+        family: Family::Inet,
+        local: endpoint("10.0.0.5", 39812),
+        remote: endpoint("10.0.0.7", 8080),
+        netns: Some(NetNs(4_026_531_840)),
+        cgroup: Some(CgroupId(77)),
+        source: TimeWaitSource::Fentry,
+        began: wave(48),
+        from_fin_wait2: known(true),
+        entered: wave(3_148),
+        ended: wave(64_048),
+        end: known(TimeWaitEnd::Expired),
+        fin_wait2_ns: known((3_100 * MS, 3_100 * MS)),
+        time_wait_ns: known((60_900 * MS, 60_900 * MS)),
+        timeout_ns: Some(60_000 * MS),
+        rearmed: Some(0),
+        ended_by: Claim::Unknown(Reason::NoTask),
+    }
+}
+
+/// [`close`] and the end of nginx that it was connected to.
+pub(crate) fn both_ends() -> BothEnds {
+    let opener_side = close();
+    let mut waves = opener_side.wave_times;
+    waves.waves[0] = known(WaveTime::at(MonoNs(START + 48 * MS + 40_000)));
+    let acceptor_side = CloseRecord {
+        conn_id: ConnId { socket: SocketKey::Cookie(Cookie(0x2b)), ..conn_id() },
+        local: opener_side.remote,
+        remote: opener_side.local,
+        role: known(Role::Accepted),
+        opener: Claim::Unknown(Reason::NotVisible),
+        acceptor: known(owner("nginx", 811, 811)),
+        closer: known(owner("nginx", 811, 811)),
+        first_closer: known(FirstCloser::Peer),
+        kind: known(CloseKind::Passive),
+        wave_times: waves,
+        successor: known(Successor::Nothing),
+        bytes_sent: known(2048),
+        bytes_received: known(512),
+        dwells: vec![
+            dwell(TcpState::Established, 47 * MS),
+            Dwell { slow: true, ..dwell(TcpState::CloseWait, 3_100 * MS) },
+            dwell(TcpState::LastAck, 100_000),
+        ],
+        ..close()
+    };
+    BothEnds { opener_side, acceptor_side }
+}
+
 pub(crate) fn change(old: TcpState, new: TcpState) -> StateChange {
     StateChange {
         at: MonoNs(START + 48 * MS),
@@ -178,6 +290,7 @@ pub(crate) fn change(old: TcpState, new: TcpState) -> StateChange {
             start_boot_ns: Some(77),
             kthread: Some(false),
             exiting: Some(false),
+            exit_signal: None,
         }),
         flags: Some(finwait_core::observation::SockFlags { dead: false, done: false, linger: false }),
         shutdown: Some(finwait_core::observation::Shutdown { receive: false, send: true }),
@@ -252,6 +365,7 @@ pub(crate) fn accounting() -> Accounting {
         evicted: 0,
         decode_errors: 0,
         counted: 4128,
+        hooks_lost: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use finwait_core::record::{CloseRecord, TransitionRecord};
+use finwait_core::record::{BothEnds, CloseRecord, TimeWaitRecord, TransitionRecord};
 use finwait_core::{MonoNs, Record};
 use jiff::tz::TimeZone;
 
@@ -10,10 +10,12 @@ use super::columns::{Piece, Row, Tone};
 use super::{Context, Sink, SinkError, Verdict, when};
 use crate::config::Subject;
 
+mod both_ends;
 mod closes;
 mod ends;
 mod layout;
 mod states;
+mod time_wait;
 
 pub(super) use closes::process as owner_of;
 use layout::{Layout, Place};
@@ -89,6 +91,18 @@ impl TableSink {
         self.row(|place| closes::cell(place, record, &moment))
     }
 
+    fn both_ends(&mut self, both: &BothEnds) -> String {
+        let opener = &both.opener_side;
+        let moment = self.moment(opener.closed_at.unwrap_or(opener.last_seen_at));
+        self.row(|place| both_ends::cell(place, both, &moment))
+    }
+
+    fn time_wait(&mut self, record: &TimeWaitRecord) -> String {
+        let over = record.ended.value().map(|ended| ended.latest);
+        let moment = over.map_or_else(Moment::unknown, |at| self.moment(at));
+        self.row(|place| time_wait::cell(place, record, &moment))
+    }
+
     fn row(&self, cell: impl Fn(&Place) -> Vec<Piece>) -> String {
         let mut row = Row::new(self.look.colour);
         for place in &self.layout.places {
@@ -117,6 +131,10 @@ struct Moment {
 }
 
 impl Moment {
+    fn unknown() -> Self {
+        Self { time: None, seconds: "?".to_owned() }
+    }
+
     fn time(&self) -> Piece {
         self.time.as_deref().map_or_else(Piece::unknown, Piece::plain)
     }
@@ -140,6 +158,8 @@ impl Sink for TableSink {
         let line = match record {
             Record::Transition(record) => self.transition(record),
             Record::Close(record) => self.close(record),
+            Record::TimeWait(record) => self.time_wait(record),
+            Record::BothEnds(both) => self.both_ends(both),
         };
         self.write(&line)
     }

@@ -11,7 +11,7 @@ use crate::source::Unread;
 
 mod tally;
 
-pub use tally::{Resets, Slowest, Tally};
+pub use tally::{FinsResent, Resets, Slowest, Tally};
 
 /// What ended a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,8 @@ impl Verdict {
             Some(Subject::States) => lines.push(self.states()),
             None => {}
         }
+        lines.extend(self.tally.resets.by_reason());
+        lines.extend(self.tally.time_waits());
         lines.push(self.saw());
         lines.push(Books(self).to_string());
         lines.extend(self.unread.as_ref().map(unread));
@@ -94,7 +96,9 @@ impl Verdict {
         if !first.is_empty() {
             parts[0] += &format!(": {}", first.join(", "));
         }
+        parts.extend(tally.joined());
         parts.extend(resets(tally));
+        parts.extend(tally.fins.for_people());
         parts.extend(tally.slowest.as_ref().map(ToString::to_string));
         if tally.unknown_kinds() > 0 {
             parts.push(format!("{} of unknown kind", count(tally.unknown_kinds())));
@@ -133,6 +137,10 @@ impl Verdict {
             Some(rescued) if rescued > 0 => text += &format!(", rescued {}", count(rescued)),
             Some(_) => {}
             None => text += " (what was skipped is not counted here)",
+        }
+        if books.hooks_lost > 0 {
+            text +=
+                &format!("; lost {} of the hooks beyond them", counted(books.hooks_lost, "event", "events"));
         }
         match self.tally.seen_from_middle {
             0 => {}
@@ -189,6 +197,7 @@ impl fmt::Display for Books<'_> {
             ("evicted", Some(books.evicted)),
             ("decode_errors", Some(self.0.decode_errors())),
             ("duplicates", Some(books.duplicates)),
+            ("hooks_lost", Some(books.hooks_lost)),
         ];
         for (at, (name, value)) in entries.into_iter().enumerate() {
             let value = value.map_or_else(|| "?".to_owned(), count);
@@ -204,6 +213,12 @@ impl Tally {
         match record {
             Record::Transition(_) => self.transitions += 1,
             Record::Close(close) => self.add_close(close),
+            Record::TimeWait(record) => self.add_time_wait(record),
+            Record::BothEnds(both) => {
+                self.add_close(&both.opener_side);
+                self.add_close(&both.acceptor_side);
+                self.both_ends += 1;
+            }
         }
     }
 }

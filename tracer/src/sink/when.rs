@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::Context;
 
 /// RFC 3339 in UTC, with microseconds.
-pub(super) fn utc(wall: WallNs) -> String {
+pub(crate) fn utc(wall: WallNs) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(wall.0)).to_string()
 }
 

@@ -3,15 +3,23 @@
 //! Counters are read before the ring is found empty and handed on after what it held, so that a loss that they know of
 //! has shown up as a missing number first, where it shows up at all.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use finwait_core::observation::{Host, SCHEMA, Watermark};
-use finwait_core::{MonoNs, Observation};
+use finwait_core::observation::{Counters, Host, SCHEMA, TimeWaitSource, Watermark};
+use finwait_core::{MonoNs, NetNs, Observation};
+use tracer_common::KernelFilter;
 
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
-use crate::probe::host::{boot_id, clock_pair, jiffy_ns, kernel_release, rps};
+use crate::probe::host::{boot_id, clock_pair, kernel_release, rps};
 use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
+
+mod listing;
+mod workloads;
+
+use listing::Listing;
+use workloads::Workloads;
 
 /// While records keep coming, how often the counters are read.
 const COUNTERS_EVERY: Duration = Duration::from_millis(100);
@@ -34,6 +42,10 @@ pub struct LiveSource {
     counted: Option<Instant>,
     clocked: Instant,
     closed: bool,
+    listing: Option<Listing>,
+    workloads: Option<Workloads>,
+    /// Lost so far, as far as known: more of it wants the table repaired
+    lost: u64,
 }
 
 impl LiveSource {
@@ -44,17 +56,69 @@ impl LiveSource {
     pub fn new(mut probe: Probe, stop: &Stop) -> Result<Self, SourceError> {
         let ring = probe.take_ring().map_err(SourceError::kernel)?;
         let host = host(&probe)?;
+        let decoder = probe.decoder();
         Ok(Self {
             probe,
             ring,
-            decoder: Decoder::new(jiffy_ns()),
+            decoder,
             stop: stop.clone(),
             preamble: vec![Observation::Host(host), Observation::Clock(clock_pair())],
             counters: None,
             counted: None,
             clocked: Instant::now(),
             closed: false,
+            listing: None,
+            workloads: None,
+            lost: 0,
         })
+    }
+
+    /// Also lists the sockets of `wanted` namespaces (of all that can be reached, if `None`): now, after a loss, and for
+    /// time-wait sockets where no hook shows them. Call it while privileges last.
+    ///
+    /// # Errors
+    /// sock_diag is not to be had.
+    pub fn with_listing(self, wanted: Option<BTreeSet<NetNs>>) -> Result<Self, SourceError> {
+        let listing = Listing::start(wanted, self.sweeps()).map_err(SourceError::kernel)?;
+        Ok(self.listing_by(listing))
+    }
+
+    fn listing_by(mut self, listing: Listing) -> Self {
+        self.listing = Some(listing);
+        if let Some(host) = self.host_mut() {
+            host.hooks.sockets = true;
+        }
+        self.preamble.push(Listing::preamble());
+        self
+    }
+
+    /// The host's line, until it was handed out.
+    fn host_mut(&mut self) -> Option<&mut Host> {
+        self.preamble.iter_mut().find_map(|observation| match observation {
+            Observation::Host(host) => Some(host),
+            _ => None,
+        })
+    }
+
+    fn sweeps(&self) -> bool {
+        self.preamble.iter().any(|observation| {
+            matches!(observation, Observation::Host(host) if host.hooks.time_wait == TimeWaitSource::Sweep)
+        })
+    }
+
+    /// Also names the cgroups that events show.
+    #[must_use]
+    pub fn with_workloads(mut self) -> Self {
+        self.workloads = Workloads::start();
+        self
+    }
+
+    /// Without a list there are no sweeps either: time-wait sockets are seen nowhere.
+    fn without_listing(mut self) -> Self {
+        if let Some(host) = self.host_mut().filter(|host| host.hooks.time_wait == TimeWaitSource::Sweep) {
+            host.hooks.time_wait = TimeWaitSource::Off;
+        }
+        self
     }
 
     /// Attaches the programs and gives up every privilege that is not needed any more. The notes are sentences for
@@ -63,8 +127,12 @@ impl LiveSource {
     /// # Errors
     /// When this host does not let it; the message says what to do.
     pub fn open(live: &Live, stop: &Stop) -> Result<(Self, Vec<String>), SourceError> {
-        let config =
-            ProbeConfig { ring_bytes: live.ring_bytes, filter: live.kernel_filter, tier: live.tier.into() };
+        let config = ProbeConfig {
+            ring_bytes: live.ring_bytes,
+            filter: live.kernel_filter,
+            tier: live.tier.into(),
+            time_wait: live.time_wait.into(),
+        };
         #[cfg(feature = "kernel-log")]
         if live.kernel_log {
             crate::probe::kernel_log::to_stderr();
@@ -76,10 +144,18 @@ impl LiveSource {
                 "without processes and socket details, as the classic trace point alone can be used: {reason}"
             ));
         }
-        if let Err(error) = probe.drop_privileges(&[]) {
+        let source = Self::new(probe, stop)?.with_workloads();
+        let source = match Listing::start(netns_of(&live.kernel_filter), source.sweeps()) {
+            Ok(listing) => source.listing_by(listing),
+            Err(error) => {
+                notes.push(format!("connections from before are known only once they change: {error}"));
+                source.without_listing()
+            }
+        };
+        if let Err(error) = source.probe.drop_privileges(&[]) {
             notes.push(format!("privileges are kept that are not needed any more: {error}"));
         }
-        let mut source = Self::new(probe, stop)?;
+        let mut source = source;
         source.ring = source.ring.with_pause(live.wake_pause);
         Ok((source, notes))
     }
@@ -95,16 +171,20 @@ impl LiveSource {
     /// Reads the ring once. What waits for it to be empty follows if it was found so.
     fn read(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Batch, SourceError> {
         let decoder = &mut self.decoder;
+        let begun = batch.len();
         let read = self
             .ring
             .read(&self.stop, timeout, |bytes| {
                 // A record that cannot be read is counted by the decoder.
-                let change = decoder.decode(bytes);
-                batch.extend(change.map(|change| Observation::StateChange(Box::new(change))));
+                batch.extend(decoder.decode(bytes));
             })
             .map_err(SourceError::kernel)?;
         #[cfg(feature = "kernel-log")]
         self.probe.flush_kernel_log();
+        if let Some(workloads) = &mut self.workloads {
+            workloads.ask(&batch[begun..]);
+            workloads.answers(batch);
+        }
         if let Some(at) = read.watermark {
             self.found_empty(at, batch);
         }
@@ -113,9 +193,30 @@ impl LiveSource {
 
     fn found_empty(&mut self, at: MonoNs, batch: &mut Vec<Observation>) {
         if let Some(counters) = self.counters.take() {
-            batch.push(Observation::Counters(counters.observation(self.decoder.errors())));
+            let counters = counters.observation(self.decoder.errors());
+            self.note_loss(&counters);
+            batch.push(Observation::Counters(counters));
         }
         batch.push(Observation::Watermark(Watermark { at }));
+        if let Some(listing) = self.listing.as_mut().filter(|_| !self.closed) {
+            let begun = batch.len();
+            listing.poll(at, batch);
+            if let Some(workloads) = &mut self.workloads {
+                workloads.ask(&batch[begun..]);
+            }
+        }
+    }
+
+    /// A repetition by a shadow may hide a miss here for a while; the books do not rest on this.
+    fn note_loss(&mut self, counters: &Counters) {
+        let missed = counters.recursion_missed.unwrap_or(0).saturating_sub(counters.rescued.unwrap_or(0));
+        let lost = counters.lost_ring.saturating_add(counters.decode_errors).saturating_add(missed);
+        if lost > self.lost
+            && let Some(listing) = &mut self.listing
+        {
+            listing.repair();
+        }
+        self.lost = self.lost.max(lost);
     }
 
     fn count(&mut self) -> Result<(), SourceError> {
@@ -174,6 +275,12 @@ impl Source for LiveSource {
     }
 }
 
+/// The namespaces that a filter names; `None` is all.
+fn netns_of(filter: &KernelFilter) -> Option<BTreeSet<NetNs>> {
+    let named = filter.netns.iter().take(filter.netns_count as usize).map(|inode| NetNs(*inode));
+    (filter.netns_count > 0).then(|| named.collect())
+}
+
 fn host(probe: &Probe) -> Result<Host, SourceError> {
     Ok(Host {
         schema: SCHEMA,
@@ -183,5 +290,6 @@ fn host(probe: &Probe) -> Result<Host, SourceError> {
         since: probe.since(),
         rps: rps(),
         filtered: probe.is_filtered(),
+        hooks: probe.hooks(),
     })
 }

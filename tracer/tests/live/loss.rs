@@ -21,8 +21,13 @@ fn overflow(reading: Reading) -> (Vec<(NetNs, Made)>, Seen) {
     for (slot, namespace) in filter.netns.iter_mut().zip(&namespaces) {
         *slot = namespace.inode().0;
     }
-    let probe = Probe::attach(&ProbeConfig { ring_bytes: SMALL_RING, filter, tier: TierChoice::TpBtf })
-        .expect("attach");
+    let probe = Probe::attach(&ProbeConfig {
+        ring_bytes: SMALL_RING,
+        filter,
+        tier: TierChoice::TpBtf,
+        ..ProbeConfig::default()
+    })
+    .expect("attach");
     track(probe, reading, TrackerConfig::default(), || {
         thread::scope(|scope| {
             let all: Vec<_> =

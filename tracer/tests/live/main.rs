@@ -13,7 +13,11 @@ mod probe;
 mod process;
 mod record;
 mod rows;
+#[cfg(feature = "vm")]
+mod rps;
 mod scenarios;
+mod snapshot;
+mod stuck;
 mod support;
 mod tiers;
 mod unprivileged;

@@ -50,7 +50,7 @@ impl Finwait {
             text
         });
         let finwait = Self { child, lines: None, stderr: Some(stderr) };
-        wait_for("prime and shadow to be attached", || (finwait.links() == 2).then_some(()));
+        wait_for("all programs to be attached", || finwait.has_all_attached().then_some(()));
         (finwait, stdout)
     }
 
@@ -98,6 +98,12 @@ impl Finwait {
             .collect();
         programs.sort_unstable();
         programs
+    }
+
+    /// prime and shadow at least; all programs are loaded before the first is attached.
+    fn has_all_attached(&self) -> bool {
+        let links = self.links();
+        links >= 2 && links == self.programs().len()
     }
 
     fn links(&self) -> usize {

@@ -105,7 +105,7 @@ fn replayed(path: &std::path::Path) -> Vec<CloseRecord> {
     records
         .filter_map(|record| match record {
             Record::Close(close) => Some(*close),
-            Record::Transition(_) => None,
+            Record::Transition(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
         })
         .collect()
 }

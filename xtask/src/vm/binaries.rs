@@ -14,20 +14,22 @@ const STATIC: &str = "-C target-feature=+crt-static";
 /// Where cargo put them. The tests know finwait by the place it was built in.
 pub(super) struct Binaries {
     pub(super) finwait: PathBuf,
+    /// Makes load for a test
+    pub(super) bench: PathBuf,
     pub(super) live: PathBuf,
 }
 
-/// Builds both below `folder`, which is no other build's.
+/// Builds them below `folder`, which is no other build's.
 pub(super) fn build(root: &Path, folder: &Path) -> Result<Binaries> {
     let mut cargo = process::isolated_cargo();
     cargo.current_dir(root).env("RUSTFLAGS", STATIC);
     cargo.args(["test", "--no-run", "--quiet", "--locked", "--release", "--message-format", "json"]);
-    cargo.args(["--package", "tracer", "--features", "live", "--test", "live", "--target", TARGET]);
+    cargo.args(["--package", "tracer", "--features", "vm", "--test", "live", "--target", TARGET]);
     cargo.arg("--target-dir").arg(folder);
     let messages = process::output(&mut cargo).context("the static binaries were not built")?;
     let found = |kind, name| executable(&messages, kind, name);
-    match (found("bin", "finwait"), found("test", "live")) {
-        (Some(finwait), Some(live)) => Ok(Binaries { finwait, live }),
+    match (found("bin", "finwait"), found("bin", "finwait-bench"), found("test", "live")) {
+        (Some(finwait), Some(bench), Some(live)) => Ok(Binaries { finwait, bench, live }),
         _ => bail!("cargo does not say where it put finwait and its live tests"),
     }
 }

@@ -1,7 +1,7 @@
 //! One guest: booted, listened to, ended.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::apt;
 use crate::process;
-use crate::vm::apt;
 use crate::vm::transcript::Transcript;
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -22,7 +22,8 @@ const PACKAGE: &str = "qemu-system-x86";
 const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-m", "1024"];
 /// No devices that the guest has no use for; the end of the guest is the end of the emulator.
 const DEVICES: [&str; 7] = ["-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"];
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1";
+/// Under load the emulated timer may be late, which the kernel would take for broken.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 /// What the kernel said last, told when a guest does not answer
 const LAST_LINES: usize = 20;
 
@@ -35,7 +36,7 @@ pub(super) struct Guest<'a> {
     pub(super) limit: Duration,
     /// What its kernel says is kept here
     pub(super) console: PathBuf,
-    /// What it reports is kept here
+    /// What it reports is kept here, while it does
     pub(super) log: PathBuf,
 }
 
@@ -74,9 +75,9 @@ impl Guest<'_> {
         let mut emulator =
             Emulator(qemu.stdout(Stdio::piped()).spawn().context("cannot start the emulator")?);
         let port = emulator.0.stdout.take().context("the emulator has no output")?;
-        let (bytes, timed_out) = listen(&read(port), end);
+        let mut log = fs::File::create(&self.log).with_context(|| self.log.display().to_string())?;
+        let (bytes, timed_out) = listen(&read(port), end, &mut log).context("keeping a guest's report")?;
         drop(emulator);
-        fs::write(&self.log, &bytes).with_context(|| self.log.display().to_string())?;
         let said = fs::read(&self.console).unwrap_or_default();
         Ok(Outcome { transcript: Transcript::read(&bytes), timed_out, console: last_lines(&said) })
     }
@@ -104,14 +105,21 @@ fn read(mut port: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     chunks
 }
 
-/// Everything until the channel closes or `end` comes, and whether that was the reason.
-fn listen(chunks: &Receiver<Vec<u8>>, end: Instant) -> (Vec<u8>, bool) {
+/// Everything until the channel closes or `end` comes, and whether that was the reason. `log` gets it as it comes.
+fn listen(
+    chunks: &Receiver<Vec<u8>>,
+    end: Instant,
+    log: &mut impl Write,
+) -> std::io::Result<(Vec<u8>, bool)> {
     let mut bytes = Vec::new();
     loop {
         match chunks.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(chunk) => bytes.extend_from_slice(&chunk),
-            Err(RecvTimeoutError::Disconnected) => return (bytes, false),
-            Err(RecvTimeoutError::Timeout) => return (bytes, true),
+            Ok(chunk) => {
+                log.write_all(&chunk)?;
+                bytes.extend_from_slice(&chunk);
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok((bytes, false)),
+            Err(RecvTimeoutError::Timeout) => return Ok((bytes, true)),
         }
     }
 }
@@ -129,10 +137,13 @@ mod tests {
     #[test]
     fn listening_ends_with_the_output_or_the_time() {
         let soon = || Instant::now() + Duration::from_secs(20);
-        assert_eq!(listen(&read(&b"all of it"[..]), soon()), (b"all of it".to_vec(), false));
+        let (all, mut log) = (b"all of it".to_vec(), Vec::new());
+        assert_eq!(listen(&read(&b"all of it"[..]), soon(), &mut log).unwrap(), (all.clone(), false));
+        assert_eq!(log, all);
         let (sender, chunks) = channel();
         sender.send(b"some".to_vec()).unwrap();
-        assert_eq!(listen(&chunks, Instant::now() + Duration::from_millis(10)), (b"some".to_vec(), true));
+        let end = Instant::now() + Duration::from_millis(10);
+        assert_eq!(listen(&chunks, end, &mut Vec::new()).unwrap(), (b"some".to_vec(), true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of a guest: runs the demo and the live tests, and reports on the second serial port. The first one
-# belongs to the kernel, so that nothing it says comes in between.
+# The first process of a guest: loads modules, runs the demo and the live tests, and reports on the second serial port. The
+# first one belongs to the kernel, so that nothing it says comes in between.
 
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
@@ -25,9 +25,31 @@ part() {
     echo "@guest end $name $?"
 }
 
+# What /etc/modules asks for, in its order; says what could not be had.
+load_modules() {
+    while read -r what module; do
+        if [ "$what" != load ]; then
+            # Some are not even listed among those built in, but show themselves.
+            [ -d "/sys/module/$module" ] && what=builtin
+            echo "$what $module"
+        elif insmod "/lib/modules/$module.ko"; then
+            echo "loaded $module"
+        else
+            echo "refused $module"
+        fi
+    done </etc/modules
+}
+
 part kernel uname -r
+part modules load_modules
 part doctor "@FINWAIT@" doctor
 part demo "@FINWAIT@" demo
-part live "@LIVE@" --test-threads=1
+export FINWAIT_ROWS=/tmp/rows
+mkdir "$FINWAIT_ROWS"
+part live "@LIVE@" --show-output @TESTS@
+if [ -n "@ALONE@" ]; then
+    part alone "@LIVE@" --show-output --test-threads=1 --exact @ALONE@
+fi
+part rows sh -c 'cat "$FINWAIT_ROWS"/*'
 sync
 poweroff -f

@@ -6,9 +6,13 @@ use crate::live;
 use crate::vm::excuses;
 use crate::vm::guest::Outcome;
 use crate::vm::kernel::Version;
+use crate::vm::matrix::Said;
 
 /// The last line of a demo that saw everything.
 const DEMO_WHOLE: &str = "all seen whole; lost 0";
+
+/// The live tests: side by side, then those that want the guest to themselves, where there are any.
+const LIVE: [&str; 2] = ["live", "alone"];
 
 /// One line of the table.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,12 +23,21 @@ pub(super) struct Verdict {
     pub(super) excused: Vec<(String, &'static str)>,
     /// Whatever else went wrong, one sentence or test name each
     pub(super) failures: Vec<String>,
+    /// Kernel modules that are missing or were refused
+    pub(super) without: Vec<String>,
+    /// What each row of the scenario suite proved
+    pub(super) rows: Said,
 }
 
-/// Compares what `outcome` reports with what a guest with `version` has to.
-pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome) -> Verdict {
+/// Compares what `outcome` reports with what a guest with `version` has to, when `filters` chose its tests.
+pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome, filters: &[String]) -> Verdict {
     let transcript = &outcome.transcript;
-    let mut verdict = Verdict::default();
+    let is_absent = |line: &&String| line.starts_with("missing ") || line.starts_with("refused ");
+    let without = transcript.lines("modules").iter().filter(is_absent).cloned().collect();
+    let mut verdict = Verdict { without, ..Verdict::default() };
+    if transcript.status("modules").is_none() {
+        verdict.failures.push("the kernel's modules were not loaded".to_owned());
+    }
     if outcome.timed_out {
         verdict.failures.push("it did not answer in time".to_owned());
     }
@@ -36,9 +49,8 @@ pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome) -> Verdic
     if transcript.status("demo") != Some(0) || !whole {
         verdict.failures.push("`finwait demo` did not see all it made".to_owned());
     }
-    let mut report = transcript.tests("live");
+    let (mut report, status) = (transcript.tests(&LIVE), transcript.worst_status(&LIVE));
     verdict.passed = report.ok.len();
-    let status = transcript.status("live");
     for test in std::mem::take(&mut report.not_ok) {
         match excuses::reason(&test, version) {
             // Only one that has ended may be excused.
@@ -57,7 +69,7 @@ pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome) -> Verdic
     }
     // A failed test is named already; this finds those that are missing, or not listed.
     if verdict.failures.is_empty()
-        && let Err(error) = live::compare(root, &report)
+        && let Err(error) = live::compare_in_guest(root, &report, filters)
     {
         verdict.failures.push(format!("{error:#}"));
     }
@@ -78,13 +90,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("tracer/tests/live")).unwrap();
         std::fs::write(root.path().join("tracer/tests/live/LIST"), format!("a\n{EXCUSED}\n")).unwrap();
+        std::fs::write(root.path().join("tracer/tests/live/LIST.vm"), "").unwrap();
         let text = format!(
-            "@guest begin doctor\n@guest end doctor 0\n\
+            "@guest begin modules\nloaded tun\nmissing sch_netem\n@guest end modules 0\n\
+             @guest begin doctor\n@guest end doctor 0\n\
              @guest begin demo\n7 sides: all seen whole; lost 0\n@guest end demo 0\n@guest begin live\n{live}"
         );
         let transcript = Transcript::read(text.as_bytes());
         let outcome = Outcome { transcript, timed_out, console: String::new() };
-        judge(root.path(), &kernel.parse().unwrap(), &outcome)
+        judge(root.path(), &kernel.parse().unwrap(), &outcome, &[])
     }
 
     #[test]
@@ -92,6 +106,7 @@ mod tests {
         let all = format!("test a ... ok\ntest {EXCUSED} ... ok\n@guest end live 0\n");
         let verdict = judged("6.1", &all, false);
         assert_eq!((verdict.passed, verdict.failures.len()), (2, 0), "{verdict:?}");
+        assert_eq!(verdict.without, ["missing sch_netem"]);
         let verdict = judged("6.1", "test a ... ok\n@guest end live 0\n", false);
         assert!(verdict.failures[0].contains(EXCUSED), "{verdict:?}");
     }

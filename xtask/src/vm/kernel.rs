@@ -1,4 +1,4 @@
-//! Which kernels Debian has, and the image of one of them.
+//! Which kernels Debian has; the image and the modules of one of them.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::vm::apt::{Package, Suite};
-use crate::vm::kept;
+use crate::apt::{Package, Suite};
+use crate::vm::{kept, modules};
 
 /// Newer kernels keep the image in a package of its own, on which `linux-image` only depends.
 const PREFIXES: [&str; 2] = ["linux-binary-", "linux-image-"];
 /// The flavour with the fewest drivers
 const SUFFIX: &str = "-cloud-amd64";
+
+/// Where newer kernels keep the modules of what is in a package of the first prefix, and the list of those built in
+const COMPANIONS: [&str; 2] = ["linux-modules-", "linux-base-"];
 
 const IMAGE: &str = "vmlinuz";
 
@@ -25,6 +28,11 @@ impl Version {
     /// Whether this version starts with the numbers of `asked`.
     fn belongs_to(&self, asked: &Self) -> bool {
         self.0.starts_with(&asked.0)
+    }
+
+    /// Its first two numbers: 6.1 of 6.1.176.
+    pub(super) fn release(&self) -> String {
+        Self(self.0.iter().copied().take(2).collect()).to_string()
     }
 
     /// Whether it is older than `major.minor`.
@@ -107,19 +115,42 @@ pub(super) fn choose<'a>(kernels: &[Kernel<'a>], choice: &Choice) -> Result<Kern
     newest.cloned().with_context(|| format!("no suite of Debian has a kernel {choice}"))
 }
 
+/// What a guest needs of a kernel.
+pub(super) struct Files {
+    pub(super) image: PathBuf,
+    /// An archive, see [`modules`]
+    pub(super) modules: PathBuf,
+}
+
 impl Kernel<'_> {
-    /// The image in `cache`, downloaded unless it is there as it was unpacked.
-    pub(super) fn image(&self, cache: &Path) -> Result<PathBuf> {
-        let image = cache.join(format!("{}_{}", self.package.name, self.package.version)).join(IMAGE);
-        if kept::is_intact(&image) {
-            return Ok(image);
+    /// Its files in `cache`, downloaded unless they are there as they were unpacked.
+    pub(super) fn files(&self, cache: &Path, busybox: &Path) -> Result<Files> {
+        let folder = cache.join(format!("{}_{}", self.package.name, self.package.version));
+        let files = Files { image: folder.join(IMAGE), modules: folder.join(modules::archive_name()) };
+        if kept::is_intact(&files.image) && kept::is_intact(&files.modules) {
+            return Ok(files);
         }
-        println!("unpacking {} {} ({})", self.package.name, self.package.version, self.suite.name);
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
         let unpacked = tempfile::tempdir_in(cache).context("a temporary folder")?;
+        println!("unpacking {} {} ({})", self.package.name, self.package.version, self.suite.name);
         self.suite.unpack(&self.package, unpacked.path())?;
-        kept::keep(&image, &fs::read(find_image(unpacked.path())?)?)?;
-        Ok(image)
+        for package in self.companions()? {
+            self.suite.unpack(&package, unpacked.path())?;
+        }
+        kept::keep(&files.image, &fs::read(find_image(unpacked.path())?)?)?;
+        kept::keep(&files.modules, &modules::archive(unpacked.path(), busybox)?)?;
+        Ok(files)
+    }
+
+    /// The packages with the modules, where they are others.
+    fn companions(&self) -> Result<Vec<Package>> {
+        let Some(rest) = self.package.name.strip_prefix(PREFIXES[0]) else { return Ok(Vec::new()) };
+        let names = COMPANIONS.map(|prefix| format!("{prefix}{rest}"));
+        let mut packages = self.suite.packages(&names.each_ref().map(String::as_str), |listed| {
+            names.iter().any(|name| name == listed)
+        })?;
+        packages.retain(|package| package.version == self.package.version);
+        Ok(packages)
     }
 }
 

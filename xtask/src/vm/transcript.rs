@@ -58,11 +58,21 @@ impl Transcript {
         self.part(name).map_or(&[], |part| &part.lines)
     }
 
-    /// `name` as the output of tests.
-    pub(super) fn tests(&self, name: &str) -> Report {
+    /// `names`, as far as they began, as the output of tests.
+    pub(super) fn tests(&self, names: &[&str]) -> Report {
         let mut parser = Parser::default();
-        parser.feed(self.lines(name).join("\n").as_bytes());
+        for name in names {
+            parser.feed(self.lines(name).join("\n").as_bytes());
+            parser.feed(b"\n");
+        }
         parser.finish()
+    }
+
+    /// The highest exit status of those of `names` that began, if at least one did and all of them ended.
+    pub(super) fn worst_status(&self, names: &[&str]) -> Option<u32> {
+        let parts: Vec<_> = names.iter().filter_map(|name| self.part(name)).collect();
+        let statuses: Option<Vec<_>> = parts.iter().map(|part| part.status).collect();
+        statuses?.into_iter().max()
     }
 
     fn part(&self, name: &str) -> Option<&Part> {
@@ -88,14 +98,28 @@ mod tests {
         assert_eq!((transcript.status("demo"), transcript.status("live")), (Some(0), Some(101)));
         assert_eq!(transcript.lines("demo"), ["all seen", ""]);
         assert_eq!(transcript.status("doctor"), None);
-        let report = transcript.tests("live");
+        let report = transcript.tests(&["live"]);
         assert_eq!((report.ok, report.not_ok), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    }
+
+    #[test]
+    fn tests_of_two_parts_are_one_report() {
+        let text =
+            "@guest begin live\ntest a ... ok\n@guest end live 0\n@guest begin alone\ntest b ... FAILED\n";
+        let both = ["live", "alone"];
+        let begun = Transcript::read(text.as_bytes());
+        assert_eq!((begun.worst_status(&both), begun.worst_status(&["live", "none"])), (None, Some(0)));
+        let ended = Transcript::read(format!("{text}@guest end alone 101\n").as_bytes());
+        assert_eq!(ended.worst_status(&both), Some(101));
+        let report = ended.tests(&both);
+        assert_eq!((report.ok, report.not_ok), (vec!["a".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(ended.worst_status(&["none"]), None);
     }
 
     #[test]
     fn a_part_that_never_ended_has_no_status() {
         let transcript = Transcript::read(b"@guest begin live\ntest a ... ok\ntest b ... ");
         assert_eq!(transcript.status("live"), None);
-        assert_eq!(transcript.tests("live").not_ok, ["b"]);
+        assert_eq!(transcript.tests(&["live"]).not_ok, ["b"]);
     }
 }

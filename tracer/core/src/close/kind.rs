@@ -31,7 +31,7 @@ impl Ending {
         let stale = end.err.is_some_and(|err| err != 0) && end.err == connection.previous_err;
         orderly(end)
             .or_else(|| local_abort(end))
-            .or_else(|| handshake_failure(end))
+            .or_else(|| handshake_failure(connection, end))
             .or_else(|| (!stale).then(|| by_error(end)).flatten())
             .or_else(|| dropped(connection, end, role))
             .unwrap_or_else(|| Self::unknown(why_unknown(end)))
@@ -62,13 +62,22 @@ impl Ending {
         self
     }
 
-    fn reset_sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
-        let reset = Reset {
+    pub(crate) fn reset_sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+        let reset = Some(Reset::sent(end, cause, evidence));
+        Self { reset, ..Self::of_kind(CloseKind::Reset, evidence) }
+    }
+}
+
+impl Reset {
+    /// One that this end sent; the hook on resets may name the kernel's reason later.
+    pub(crate) fn sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+        Self {
             direction: Claim::Known { value: ResetDirection::Sent, evidence },
             cause: Claim::Known { value: cause, evidence },
             unread_bytes: unread(end),
-        };
-        Self { reset: Some(reset), ..Self::of_kind(CloseKind::Reset, evidence) }
+            state: end.old,
+            reason: Claim::Unknown(Reason::NotVisible),
+        }
     }
 }
 
@@ -135,7 +144,7 @@ fn local_abort(end: &StateChange) -> Option<Ending> {
     })
 }
 
-fn handshake_failure(end: &StateChange) -> Option<Ending> {
+fn handshake_failure(connection: &Connection, end: &StateChange) -> Option<Ending> {
     if end.old != TcpState::SynSent {
         return None;
     }
@@ -145,11 +154,14 @@ fn handshake_failure(end: &StateChange) -> Option<Ending> {
         ECONNREFUSED => CloseKind::Refused,
         ETIMEDOUT => CloseKind::ConnectTimedOut,
         ECONNABORTED => CloseKind::Killed,
-        0 if end.lock_owned? => {
-            // No port was ever bound: connect() itself failed, for want of one.
-            let bound = end.inet_sport.is_some() || end.num.is_some();
-            if bound { CloseKind::ConnectCancelled } else { CloseKind::ConnectFailed }
-        }
+        0 if end.lock_owned? => match (connection.port_at_end(end), end.shutdown) {
+            (Some(_), _) => CloseKind::ConnectCancelled,
+            (None, Some(shutdown)) if shutdown.receive && shutdown.send => CloseKind::ConnectCancelled,
+            // `tcp_v4_connect` gives up after SYN_SENT and before a port only where there is none (inet_hash_connect).
+            (None, _) if end.inet_sport.is_none() => CloseKind::NoFreePort,
+            // The port shown may be the descriptor's last one: then there was none as well, else it was given up.
+            (None, _) => return None,
+        },
         0 => return None,
         _ => CloseKind::ConnectFailed,
     };
@@ -182,6 +194,8 @@ fn reset_received(end: &StateChange, proof: EvidenceSet) -> Ending {
         direction,
         cause: Claim::Unknown(direction.reason().unwrap_or(Reason::NotVisible)),
         unread_bytes: unread(end),
+        state: end.old,
+        reason: Claim::Unknown(Reason::NotVisible),
     };
     Ending { reset: Some(reset), ..Ending::of_kind(CloseKind::Reset, proof) }
 }
@@ -222,11 +236,7 @@ fn dropped(connection: &Connection, end: &StateChange, role: Option<Role>) -> Op
             Evidence::ErrNone,
             Evidence::ListenerChild,
         ]);
-        let reset = Reset {
-            direction: Claim::Known { value: ResetDirection::Sent, evidence: proof },
-            cause: Claim::Known { value: ResetCause::ListenerClosed, evidence: proof },
-            unread_bytes: unread(end),
-        };
+        let reset = Reset::sent(end, ResetCause::ListenerClosed, proof);
         Ending { reset: Some(reset), ..Ending::of_kind(CloseKind::Dropped, proof) }
     })
 }

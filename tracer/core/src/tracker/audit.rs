@@ -1,16 +1,20 @@
 //! Which events are missing: by the numbers in each stream, and by the source's counters.
 //!
-//! A loss is an interval of time in which an event of any connection may have gone by unseen.
+//! A loss is an interval of time in which an event of any connection may have gone by unseen. Transitions and the hooks
+//! beyond them are kept apart: what a hook lost makes unknown only what rests on that hook's silence.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::observation::{Counters, StateChange, Stream};
+use crate::observation::{Counters, Stream};
 use crate::time::MonoNs;
 
 /// Intervals kept apart; older ones are merged, which can only make more claims unknown.
 const INTERVALS: usize = 1024;
+
+/// Gaps kept until the counters tell of them; one that is put out is taken for a loss that nothing locates.
+const PENDING: usize = 1024;
 
 /// Events between `from` and `to` may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +23,79 @@ struct Loss {
     to: MonoNs,
 }
 
+/// The losses of one kind of programs.
+#[derive(Debug, Default)]
+struct Losses {
+    intervals: VecDeque<Loss>,
+    /// Missing numbers so far
+    gaps: u64,
+    /// Missing numbers that the last reading of the counters knew of
+    explained: u64,
+    /// Those it may not have known of: when each was found, and how many
+    pending: VecDeque<(MonoNs, u64)>,
+    /// What the counters stood at
+    counted: u64,
+}
+
+impl Losses {
+    fn gap(&mut self, missing: u64, from: MonoNs, to: MonoNs) {
+        self.gaps = self.gaps.saturating_add(missing);
+        if self.pending.len() == PENDING {
+            self.pending.pop_front();
+        }
+        self.pending.push_back((to, missing));
+        self.add(from, to);
+    }
+
+    /// `total` events are missing, said the counters at `to`. Those that no number had shown by then lie somewhere after
+    /// `from`. A gap that was found later explains none of them.
+    fn count(&mut self, total: u64, from: MonoNs, to: MonoNs) {
+        let known_of = |(at, _): &(MonoNs, u64)| *at <= to;
+        self.explained = self
+            .pending
+            .iter()
+            .filter(|gap| known_of(gap))
+            .fold(self.explained, |sum, (_, missing)| sum.saturating_add(*missing));
+        self.pending.retain(|gap| !known_of(gap));
+        if total > self.counted.max(self.explained) {
+            self.add(from, to);
+        }
+        self.counted = self.counted.max(total);
+    }
+
+    fn between(&self, from: MonoNs, to: MonoNs) -> bool {
+        self.intervals.iter().any(|loss| loss.from < to && from < loss.to)
+    }
+
+    fn add(&mut self, from: MonoNs, to: MonoNs) {
+        let loss = Loss { from: from.min(to), to: from.max(to) };
+        if let Some(last) = self.intervals.back_mut()
+            && last.from <= loss.to
+            && loss.from <= last.to
+        {
+            *last = Loss { from: last.from.min(loss.from), to: last.to.max(loss.to) };
+            return;
+        }
+        if self.intervals.len() == INTERVALS
+            && let (Some(first), Some(second)) = (self.intervals.pop_front(), self.intervals.pop_front())
+        {
+            let merged = Loss { from: first.from.min(second.from), to: first.to.max(second.to) };
+            self.intervals.push_front(merged);
+        }
+        self.intervals.push_back(loss);
+    }
+}
+
 /// The losses known so far, and until when all of them are known.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     since: MonoNs,
     streams: HashMap<Stream, (u64, MonoNs)>,
-    losses: VecDeque<Loss>,
+    transitions: Losses,
+    hooks: Losses,
     counters: Counters,
     /// Most transitions so far that neither program reported
     unrescued: u64,
-    gaps: u64,
 }
 
 impl Audit {
@@ -37,39 +104,47 @@ impl Audit {
         self.counters.at = self.counters.at.max(since);
     }
 
-    /// Numbers missing before `change` in its stream become a loss.
-    pub(crate) fn number(&mut self, change: &StateChange) {
-        let (last_seq, last_at) = self.streams.get(&change.stream).copied().unwrap_or((0, self.since));
-        if change.seq <= last_seq {
+    /// A record with number `seq` of `stream`: the numbers missing before it are a loss.
+    pub(crate) fn number(&mut self, stream: Stream, seq: u64, at: MonoNs) {
+        let (last_seq, last_at) = self.streams.get(&stream).copied().unwrap_or((0, self.since));
+        if seq <= last_seq {
             return;
         }
-        let missing = change.seq - last_seq - 1;
+        let missing = seq - last_seq - 1;
         if missing > 0 {
-            self.gaps = self.gaps.saturating_add(missing);
-            self.add(last_at, change.at);
+            let losses =
+                if stream.program.reports_transitions() { &mut self.transitions } else { &mut self.hooks };
+            losses.gap(missing, last_at, at);
         }
-        self.streams.insert(change.stream, (change.seq, change.at));
+        self.streams.insert(stream, (seq, at));
     }
 
     /// Losses that the counters know of and no number has shown yet lie somewhere since they were last read.
-    /// `duplicates` of what the shadow reported so far rescued nothing.
+    /// `duplicates` of what the shadow reported so far rescued nothing. A record that could not be read may have been
+    /// either kind's.
     pub(crate) fn count(&mut self, now: &Counters, duplicates: u64) {
-        let before = self.counters;
-        let missing = |c: &Counters| c.lost_ring.saturating_add(c.decode_errors);
-        let unlocated = missing(now) > missing(&before).max(self.gaps);
+        let from = self.counters.at;
+        self.transitions.count(now.lost_ring.saturating_add(now.decode_errors), from, now.at);
+        self.hooks.count(now.hooks_lost.saturating_add(now.decode_errors), from, now.at);
         let rescued = now.rescued.unwrap_or(0).saturating_sub(duplicates);
         let unrescued = now.recursion_missed.unwrap_or(0).saturating_sub(rescued);
-        if unlocated || unrescued > self.unrescued {
-            self.add(before.at, now.at);
+        if unrescued > self.unrescued {
+            self.transitions.add(from, now.at);
         }
         self.unrescued = self.unrescued.max(unrescued);
         self.counters = *now;
     }
 
-    /// Whether an event between `from` and `to` may be missing, as far as is known now. The ends of a loss were received
-    /// themselves, and what is missing lies between them.
+    /// Whether a transition between `from` and `to` may be missing, as far as is known now. The ends of a loss were
+    /// received themselves, and what is missing lies between them.
     pub(crate) fn lost_between(&self, from: MonoNs, to: MonoNs) -> bool {
-        self.losses.iter().any(|loss| loss.from < to && from < loss.to)
+        self.transitions.between(from, to)
+    }
+
+    /// Whether an event of a hook beyond the transitions may be missing between `from` and `to`, likewise. Only what rests
+    /// on the absence of such an event becomes unknown by it.
+    pub(crate) fn hook_lost_between(&self, from: MonoNs, to: MonoNs) -> bool {
+        self.hooks.between(from, to)
     }
 
     /// Whether every loss up to `at` is known.
@@ -82,49 +157,37 @@ impl Audit {
         self.counters.at
     }
 
+    /// Transitions missing by their numbers.
     pub(crate) fn gaps(&self) -> u64 {
-        self.gaps
+        self.transitions.gaps
     }
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    fn add(&mut self, from: MonoNs, to: MonoNs) {
-        let loss = Loss { from: from.min(to), to: from.max(to) };
-        if let Some(last) = self.losses.back_mut()
-            && last.from <= loss.to
-            && loss.from <= last.to
-        {
-            *last = Loss { from: last.from.min(loss.from), to: last.to.max(loss.to) };
-            return;
-        }
-        if self.losses.len() == INTERVALS
-            && let (Some(first), Some(second)) = (self.losses.pop_front(), self.losses.pop_front())
-        {
-            self.losses.push_front(Loss { from: first.from.min(second.from), to: first.to.max(second.to) });
-        }
-        self.losses.push_back(loss);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::change;
+    use crate::observation::Program;
 
-    fn numbered(seq: u64, at: u64) -> StateChange {
-        let mut c = change(at, tracer_common::TcpState::Established, tracer_common::TcpState::FinWait1);
-        c.seq = seq;
-        c
+    impl Audit {
+        fn prime(&mut self, seq: u64, at: u64) {
+            self.number(Stream { cpu: 0, program: Program::Prime, depth: 0 }, seq, MonoNs(at));
+        }
+
+        fn hook(&mut self, seq: u64, at: u64) {
+            self.number(Stream { cpu: 0, program: Program::TimeWaitKill, depth: 0 }, seq, MonoNs(at));
+        }
     }
 
     #[test]
     fn a_missing_number_is_a_loss_between_its_neighbours() {
         let mut audit = Audit::default();
         audit.begin(MonoNs(100));
-        audit.number(&numbered(1, 1000));
-        audit.number(&numbered(4, 2000));
+        audit.prime(1, 1000);
+        audit.prime(4, 2000);
         assert_eq!(audit.gaps(), 2);
         assert!(audit.lost_between(MonoNs(1500), MonoNs(1600)));
         assert!(!audit.lost_between(MonoNs(100), MonoNs(999)));
@@ -135,7 +198,7 @@ mod tests {
     fn a_first_number_above_one_is_a_loss_since_the_beginning() {
         let mut audit = Audit::default();
         audit.begin(MonoNs(100));
-        audit.number(&numbered(3, 1000));
+        audit.prime(3, 1000);
         assert_eq!(audit.gaps(), 2);
         assert!(audit.lost_between(MonoNs(100), MonoNs(101)));
     }
@@ -182,13 +245,69 @@ mod tests {
     fn many_losses_stay_bounded_and_none_is_forgotten() {
         let mut audit = Audit::default();
         for i in 0..5000u64 {
-            audit.number(&numbered(2 * i + 2, i * 1000));
+            audit.prime(2 * i + 2, i * 1000);
         }
         for i in 1..4000u64 {
-            audit.add(MonoNs(10_000_000 + i * 10), MonoNs(10_000_001 + i * 10));
+            audit.transitions.add(MonoNs(10_000_000 + i * 10), MonoNs(10_000_001 + i * 10));
         }
-        assert!(audit.losses.len() <= INTERVALS);
+        assert!(audit.transitions.intervals.len() <= INTERVALS);
         assert!(audit.lost_between(MonoNs(500), MonoNs(501)));
         assert!(audit.lost_between(MonoNs(10_000_010), MonoNs(10_000_011)));
+    }
+
+    #[test]
+    fn a_hooks_missing_number_says_nothing_of_the_transitions() {
+        let mut audit = Audit::default();
+        audit.prime(1, 1000);
+        audit.hook(1, 1100);
+        audit.hook(3, 1900);
+        audit.prime(2, 2000);
+        assert!(audit.hook_lost_between(MonoNs(1500), MonoNs(1501)));
+        assert!(!audit.hook_lost_between(MonoNs(1000), MonoNs(1100)));
+        assert!(!audit.lost_between(MonoNs(0), MonoNs(9999)));
+        assert_eq!(audit.gaps(), 0);
+    }
+
+    #[test]
+    fn the_counters_announce_a_hooks_loss_that_no_number_shows() {
+        let mut audit = Audit::default();
+        audit.count(&hooks_lost(200, 0), 0);
+        audit.count(&hooks_lost(300, 1), 0);
+        assert!(audit.hook_lost_between(MonoNs(250), MonoNs(260)));
+        assert!(!audit.lost_between(MonoNs(0), MonoNs(1000)));
+        audit.count(&hooks_lost(400, 1), 0);
+        assert!(!audit.hook_lost_between(MonoNs(300), MonoNs(400)), "nothing new was lost");
+    }
+
+    #[test]
+    fn a_hooks_loss_that_its_numbers_show_is_not_spread_over_the_whole_reading() {
+        let mut audit = Audit::default();
+        audit.hook(1, 1000);
+        audit.hook(3, 1100);
+        audit.count(&hooks_lost(9000, 1), 0);
+        assert!(audit.hook_lost_between(MonoNs(1050), MonoNs(1060)));
+        assert!(!audit.hook_lost_between(MonoNs(2000), MonoNs(9000)));
+    }
+
+    #[test]
+    fn a_gap_found_after_the_counters_were_read_does_not_explain_what_they_say() {
+        for hooks in [true, false] {
+            let mut audit = Audit::default();
+            let number = if hooks { Audit::hook } else { Audit::prime };
+            number(&mut audit, 1, 1000);
+            number(&mut audit, 3, 5000);
+            let counters = if hooks {
+                hooks_lost(2000, 1)
+            } else {
+                Counters { at: MonoNs(2000), lost_ring: 1, ..Counters::default() }
+            };
+            audit.count(&counters, 0);
+            let lost = if hooks { Audit::hook_lost_between } else { Audit::lost_between };
+            assert!(lost(&audit, MonoNs(500), MonoNs(600)), "it may have been another CPU's, before 1000");
+        }
+    }
+
+    fn hooks_lost(at: u64, lost: u64) -> Counters {
+        Counters { at: MonoNs(at), hooks_lost: lost, ..Counters::default() }
     }
 }

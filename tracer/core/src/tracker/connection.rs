@@ -2,9 +2,10 @@
 
 use tracer_common::TcpState;
 
+use super::hooked::Hooked;
 use crate::endpoint::Tuple;
-use crate::id::{BootId, CgroupId, ConnId, NetNs, SocketKey};
-use crate::observation::{Family, Program, StateChange, Stream};
+use crate::id::{BootId, CgroupId, ConnId, NetNs, Port, SocketKey};
+use crate::observation::{Family, Program, Shutdown, StateChange, Stream};
 use crate::record::{Owner, Step, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -27,6 +28,24 @@ pub(crate) enum Space {
 pub(crate) struct Trace {
     pub(crate) step: Step,
     pub(crate) space: Space,
+    /// A task held the socket: a segment that came earlier may only have been taken in now
+    pub(crate) owned: Option<bool>,
+}
+
+/// The event that began this end's share of the close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalBegin {
+    /// Its place among the connection's events
+    pub(crate) index: usize,
+    pub(crate) shutdown: Option<Shutdown>,
+    /// close() would wait with the socket still alive (SO_LINGER with a time)
+    pub(crate) lingers: bool,
+    pub(crate) lock_owned: Option<bool>,
+    pub(crate) kthread: Option<bool>,
+    pub(crate) exiting: Option<bool>,
+    pub(crate) exit_signal: Option<u8>,
+    /// At the next event: what close() does before it lets go of the socket
+    pub(crate) dead_next: Option<bool>,
 }
 
 /// What entering a closing state showed, kept for the claims made at the end.
@@ -42,6 +61,11 @@ pub(crate) struct Closing {
     pub(crate) idle_send_ns: Option<u64>,
     /// At the first FIN
     pub(crate) idle_receive_ns: Option<u64>,
+    /// bytes_received when our FIN was queued first
+    pub(crate) received_before_bytes: Option<u64>,
+    /// bytes_acked when the peer's FIN came first
+    pub(crate) acked_before_bytes: Option<u64>,
+    pub(crate) began: Option<LocalBegin>,
 }
 
 /// See the module.
@@ -57,6 +81,10 @@ pub(crate) struct Connection {
     pub(crate) mark: Option<u32>,
     pub(crate) is_mptcp: Option<bool>,
     pub(crate) had_inode: bool,
+    /// A dump of the sockets showed it before any of its events
+    pub(crate) listed: bool,
+    /// Who had a descriptor of it in the last dump
+    pub(crate) holder: Option<Owner>,
     pub(crate) opener: Option<Owner>,
     /// With the index of its event
     pub(crate) closer: Option<(usize, Owner)>,
@@ -68,16 +96,27 @@ pub(crate) struct Connection {
     pub(crate) previous_err: Option<i32>,
     pub(crate) end: Option<Box<StateChange>>,
     pub(crate) held: Option<Box<TransitionRecord>>,
+    pub(crate) hooked: Option<Box<Hooked>>,
+    /// inet_sport at CLOSE → SYN_SENT while no port was held: the descriptor's last connection's
+    stale_port: Option<Port>,
     space: Option<(u32, u32)>,
+    /// Of the last event
+    positions: Positions,
 }
 
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
     pub(crate) fn first_seen(boot: BootId, socket: SocketKey, change: &StateChange) -> Self {
+        let id = ConnId { boot, socket, generation: change.at.0 };
+        Self::new(id, change.family, change.old, change.stream)
+    }
+
+    /// A connection in `state` of which no event was seen; `last_stream` is where the next one is expected from.
+    pub(crate) fn new(id: ConnId, family: Family, state: TcpState, last_stream: Stream) -> Self {
         Self {
-            id: ConnId { boot, socket, generation: change.at.0 },
-            family: change.family,
-            state: change.old,
+            id,
+            family,
+            state,
             tuple: Tuple::default(),
             netns: None,
             cgroup: None,
@@ -85,17 +124,22 @@ impl Connection {
             mark: None,
             is_mptcp: None,
             had_inode: false,
+            listed: false,
+            holder: None,
             opener: None,
             closer: None,
             owner: None,
             closing: Closing::default(),
             trace: Vec::new(),
             steps_dropped: 0,
-            last_stream: change.stream,
+            last_stream,
             previous_err: None,
             end: None,
             held: None,
+            hooked: None,
+            stale_port: None,
             space: None,
+            positions: None,
         }
     }
 
@@ -111,12 +155,23 @@ impl Connection {
         self.trace.iter().any(|t| t.step.new == TcpState::Listen || (t.step.old, t.step.new) == LISTEN_CLOSED)
     }
 
-    /// The shadow program repeats the event that the main program reported last: same socket, same states, same CPU.
+    /// A shadow repeats the event that a program before it reported last: same socket, same states, and the same CPU. A task
+    /// may also have gone on to another CPU between the two programs. Then the socket must show the very numbers that it
+    /// showed before: it was locked all the while. A later connection of the same descriptor begins with others, and
+    /// without a change of state the numbers may well stay.
     pub(crate) fn repeats(&self, change: &StateChange) -> bool {
-        change.stream.program == Program::Shadow
-            && self.last_stream.program == Program::Prime
-            && self.last_stream.cpu == change.stream.cpu
-            && self.last().is_some_and(|t| (t.step.old, t.step.new) == (change.old, change.new))
+        let Some(last) = self.last() else { return false };
+        let follows = match (shadow_rank(self.last_stream.program), shadow_rank(change.stream.program)) {
+            (Some(before), Some(now)) => before < now,
+            _ => false,
+        };
+        let moved = self.last_stream.cpu != change.stream.cpu;
+        follows
+            && (last.step.old, last.step.new) == (change.old, change.new)
+            && (!moved
+                || change.old != change.new
+                    && self.positions.is_some()
+                    && positions(change) == self.positions)
     }
 
     /// Whether `change` can be a later event of this connection, with or without others missing between.
@@ -129,7 +184,7 @@ impl Connection {
 
     /// Takes in the next event. `actor` is the task that is known to have made it.
     pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<Owner>) {
-        self.tuple.learn(Tuple::of(change));
+        self.learn_tuple(change);
         self.netns = change.netns.or(self.netns);
         self.cgroup = change.cgroup.or(self.cgroup);
         self.uid = change.uid.or(self.uid);
@@ -140,21 +195,39 @@ impl Connection {
         self.note_closing(change);
         let space = self.space_of(change);
         let step = Step { at: change.at, old: change.old, new: change.new };
+        let trace = Trace { step, space, owned: change.lock_owned };
         if self.trace.len() < STEPS {
-            self.trace.push(Trace { step, space });
+            self.trace.push(trace);
         } else {
             self.steps_dropped = self.steps_dropped.saturating_add(1);
             if let Some(last) = self.trace.last_mut() {
-                *last = Trace { step, space };
+                *last = trace;
             }
         }
         self.state = change.new;
         self.last_stream = change.stream;
+        self.positions = positions(change);
         if change.new == TcpState::Close {
             self.end = Some(Box::new(change.clone()));
         } else {
             self.previous_err = change.err;
         }
+    }
+
+    fn learn_tuple(&mut self, change: &StateChange) {
+        let mut tuple = Tuple::of(change);
+        if change.old == TcpState::Close && change.num.is_none() {
+            self.stale_port = change.inet_sport;
+        }
+        if change.old == TcpState::SynSent && change.new == TcpState::Close {
+            tuple.local.port = self.port_at_end(change);
+        }
+        self.tuple.learn(tuple);
+    }
+
+    /// The local port at SYN_SENT → CLOSE, unless it may be the one that the descriptor had before.
+    pub(crate) fn port_at_end(&self, end: &StateChange) -> Option<Port> {
+        end.num.or(end.inet_sport.filter(|port| Some(*port) != self.stale_port))
     }
 
     fn own(&mut self, change: &StateChange, actor: Option<Owner>) {
@@ -181,7 +254,10 @@ impl Connection {
         if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) && change.old != change.new {
             self.closing.idle_send_ns = tcp.since_send_ns;
             self.closing.idle_receive_ns = tcp.since_receive_ns;
+            self.closing.received_before_bytes = tcp.bytes_received;
+            self.closing.acked_before_bytes = tcp.bytes_acked;
         }
+        self.note_begin(change);
         match (change.old, change.new) {
             (TcpState::FinWait1, TcpState::FinWait2) => self.closing.fin_wait2_clock_ns = tcp.clock_cache_ns,
             (TcpState::CloseWait, TcpState::LastAck) => {
@@ -189,6 +265,34 @@ impl Connection {
             }
             _ => {}
         }
+    }
+
+    fn note_begin(&mut self, change: &StateChange) {
+        let events = self.trace.len();
+        match &mut self.closing.began {
+            Some(began) if began.index + 1 == events => {
+                began.dead_next = change.flags.map(|flags| flags.dead);
+            }
+            Some(_) => {}
+            None if begins_local_close(change) && self.trace.len() < STEPS => {
+                self.closing.began = Some(LocalBegin {
+                    index: events,
+                    shutdown: change.shutdown,
+                    lingers: change.flags.is_none_or(|f| f.linger) && change.linger_ns != Some(0),
+                    lock_owned: change.lock_owned,
+                    kthread: change.task.and_then(|task| task.kthread),
+                    exiting: change.task.and_then(|task| task.exiting),
+                    exit_signal: change.task.and_then(|task| task.exit_signal),
+                    dead_next: None,
+                });
+            }
+            None => {}
+        }
+    }
+
+    /// Where the hooks' tales go.
+    pub(crate) fn hooked_mut(&mut self) -> &mut Hooked {
+        self.hooked.get_or_insert_default()
     }
 
     /// The numbers of `change` and of the last event prove that both are of one connection.
@@ -220,6 +324,25 @@ fn fingerprint(change: &StateChange) -> Option<(u32, u32)> {
     let sent = tcp.snd_una?.wrapping_sub(tcp.bytes_acked? as u32);
     let received = tcp.rcv_nxt?.wrapping_sub(tcp.bytes_received? as u32);
     (!opening).then_some((sent, received))
+}
+
+/// snd_una, snd_nxt, write_seq and rcv_nxt: where both directions stand.
+type Positions = Option<[u32; 4]>;
+
+fn positions(change: &StateChange) -> Positions {
+    let tcp = &change.tcp;
+    Some([tcp.snd_una?, tcp.snd_nxt?, tcp.write_seq?, tcp.rcv_nxt?])
+}
+
+/// Place among the programs that the kernel calls one after the other for one transition.
+fn shadow_rank(program: Program) -> Option<u8> {
+    match program {
+        Program::Prime => Some(0),
+        Program::Shadow => Some(1),
+        Program::Shadow2 => Some(2),
+        Program::Shadow3 => Some(3),
+        _ => None,
+    }
 }
 
 /// ECONNABORTED, the error of tcp_abort (Linux, all architectures but those with numbers of their own).

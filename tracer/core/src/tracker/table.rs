@@ -85,6 +85,14 @@ impl Table {
         self.nodes.get_mut(slot as usize)?.as_mut().map(|node| &mut node.connection)
     }
 
+    /// Those that have not ended, as far as is known.
+    pub(crate) fn followed(&self) -> impl Iterator<Item = (Slot, &Connection)> {
+        (0..).zip(&self.nodes).filter_map(|(slot, node)| {
+            let node = node.as_ref().filter(|node| node.queue != Queue::Settling)?;
+            Some((slot, &node.connection))
+        })
+    }
+
     /// Takes in a connection whose key is not in the table.
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue) -> Slot {
         let key = connection.id.socket;

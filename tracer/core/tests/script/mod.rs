@@ -1,16 +1,19 @@
 //! A connection's events written as a script: what the kernel would show, step by step.
 #![allow(dead_code)] // each test binary uses its part
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use finwait_core::observation::{
-    Comm, Counters, Family, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Task, TcpFields,
-    Tier, Watermark,
+    Comm, Counters, Family, Hooks, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Task,
+    TcpFields, Tier, Watermark,
 };
 use finwait_core::record::{CloseRecord, TransitionRecord};
 use finwait_core::{
     BootId, Cookie, MonoNs, NetNs, Observation, Pid, Port, Record, SockAddr, TcpState, Tracker, TrackerConfig,
 };
+
+pub mod time_wait;
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
@@ -20,6 +23,7 @@ pub const MILLI: u64 = 1_000_000;
 pub struct Script {
     pub observations: Vec<Observation>,
     seq: u64,
+    hook_seqs: BTreeMap<Program, u64>,
 }
 
 /// One socket: carries its sequence numbers from event to event as the kernel does.
@@ -36,6 +40,7 @@ pub fn task(tgid: u32, comm: &str) -> Task {
         start_boot_ns: Some(5),
         kthread: Some(false),
         exiting: Some(false),
+        exit_signal: None,
     }
 }
 
@@ -161,8 +166,17 @@ impl Script {
             since: MonoNs(1),
             rps: Some(false),
             filtered: false,
+            hooks: Hooks::default(),
         };
-        Self { observations: vec![Observation::Host(host)], seq: 0 }
+        Self { observations: vec![Observation::Host(host)], ..Self::default() }
+    }
+
+    /// `hooks` are in force.
+    pub fn hooks(mut self, hooks: Hooks) -> Self {
+        if let Some(Observation::Host(host)) = self.observations.first_mut() {
+            host.hooks = hooks;
+        }
+        self
     }
 
     /// The kernel drops what does not match a filter.
@@ -198,6 +212,7 @@ impl Script {
             recursion_missed: Some(0),
             rescued: Some(0),
             decode_errors: 0,
+            hooks_lost: 0,
         };
         self.observations.push(Observation::Counters(counters));
         self.observations.push(Observation::Watermark(Watermark { at: MonoNs(at) }));
@@ -217,7 +232,7 @@ impl Script {
             .into_iter()
             .filter_map(|record| match record {
                 Record::Transition(record) => Some(*record),
-                Record::Close(_) => None,
+                Record::Close(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
             })
             .collect()
     }
@@ -235,7 +250,7 @@ pub fn closes(records: Vec<Record>) -> Vec<CloseRecord> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Close(record) => Some(*record),
-            Record::Transition(_) => None,
+            Record::Transition(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
         })
         .collect()
 }

@@ -75,7 +75,12 @@ pub(crate) fn run(args: &ChurnArgs) -> Result<()> {
 
 fn observe(namespace: &Namespace, connections: u32, cpus: Cpus) -> Result<(Churned, Seen)> {
     let filter = only(namespace.inode());
-    let probe = Probe::attach(&ProbeConfig { ring_bytes: RING_BYTES, filter, tier: TierChoice::TpBtf })?;
+    let probe = Probe::attach(&ProbeConfig {
+        ring_bytes: RING_BYTES,
+        filter,
+        tier: TierChoice::TpBtf,
+        ..ProbeConfig::default()
+    })?;
     let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
     track(probe, Reading::Always, config, || traffic::churn(namespace, connections, cpus))
 }

@@ -62,7 +62,12 @@ fn overflow(args: &LossArgs, reading: Reading) -> Result<(Churned, Seen)> {
     let cpus = Cpus { client: args.client_cpu, server: args.server_cpu };
     let namespace = Namespace::new()?;
     let filter = only(namespace.inode());
-    let probe = Probe::attach(&ProbeConfig { ring_bytes: RING_BYTES, filter, tier: TierChoice::TpBtf })?;
+    let probe = Probe::attach(&ProbeConfig {
+        ring_bytes: RING_BYTES,
+        filter,
+        tier: TierChoice::TpBtf,
+        ..ProbeConfig::default()
+    })?;
     let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
     track(probe, reading, config, || traffic::churn(&namespace, args.connections, cpus))
 }

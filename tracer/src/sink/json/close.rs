@@ -4,14 +4,16 @@ use std::net::IpAddr;
 
 use finwait_core::observation::Family;
 use finwait_core::record::{
-    CloseKind, CloseRecord, Dwell, FirstCloser, Reset, ResetCause, ResetDirection, Role, Step, Successor,
-    TimeoutCause, Waves,
+    CloseKind, CloseRecord, Dwell, FinOutcome, FinRetransmits, FirstCloser, LocalCause, Reset, ResetCause,
+    ResetDirection, Role, Step, Successor, TimeoutCause, Waves,
 };
 use finwait_core::{ConnId, TcpState};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 use super::claims::{EvidenceMap, UnknownMap, word};
+use super::moments::MomentJson;
+use super::workload::WorkloadJson;
 use super::{OwnerJson, shown};
 use crate::sink::{Context, human, when};
 
@@ -31,22 +33,35 @@ pub(in crate::sink) struct CloseJson<'a> {
     remote_port: Option<u16>,
     netns: Option<u32>,
     cgroup: Option<u64>,
+    workload: Option<WorkloadJson<'a>>,
     uid: Option<u32>,
     mark: Option<u32>,
     is_mptcp: Option<bool>,
     seen_from: &'static str,
     role: &'static str,
     opener: Option<OwnerJson<'a>>,
+    acceptor: Option<OwnerJson<'a>>,
     closer: Option<OwnerJson<'a>>,
+    holder: Option<OwnerJson<'a>>,
+    cause: &'static str,
+    exit_signal: Option<u8>,
     first_closer: &'static str,
     kind: &'static str,
     reset_direction: Option<&'static str>,
     reset_cause: Option<&'static str>,
+    reset_reason: Option<&'a str>,
+    reset_state: Option<&'static str>,
     reset_unread_bytes: Option<u32>,
     timeout_cause: Option<&'static str>,
     error: Option<i32>,
     error_name: Option<&'static str>,
     waves: &'static str,
+    wave_times: [Option<MomentJson>; 4],
+    slow_wave: Option<u8>,
+    half_closed_ns: Option<u64>,
+    half_closed_bytes: Option<u64>,
+    fin_retransmits: Option<FinRetransmitsJson>,
+    fin_outcome: &'static str,
     successor: &'static str,
     life_ns: Option<u64>,
     handshake_ns: Option<u64>,
@@ -63,8 +78,8 @@ pub(in crate::sink) struct CloseJson<'a> {
     steps: Steps<'a>,
     steps_dropped: u32,
     chain_breaks: u32,
-    evidence: EvidenceMap<'a>,
-    unknown: UnknownMap<'a>,
+    evidence: EvidenceMap<'a, CloseRecord>,
+    unknown: UnknownMap<'a, CloseRecord>,
 }
 
 impl<'a> CloseJson<'a> {
@@ -84,22 +99,35 @@ impl<'a> CloseJson<'a> {
             remote_port: record.remote.port.map(|port| port.0),
             netns: record.netns.map(|netns| netns.0),
             cgroup: record.cgroup.map(|cgroup| cgroup.0),
+            workload: record.workload.as_deref().map(WorkloadJson::from),
             uid: record.uid,
             mark: record.mark,
             is_mptcp: record.is_mptcp,
             seen_from: record.seen_from.name(),
             role: word(&record.role, Role::name),
             opener: record.opener.value().map(OwnerJson::from),
+            acceptor: record.acceptor.value().map(OwnerJson::from),
             closer: record.closer.value().map(OwnerJson::from),
+            holder: record.holder.as_ref().map(OwnerJson::from),
+            cause: word(&record.cause, LocalCause::name),
+            exit_signal: record.exit_signal,
             first_closer: word(&record.first_closer, FirstCloser::name),
             kind: word(&record.kind, CloseKind::name),
             reset_direction: reset.map(|reset| word(&reset.direction, ResetDirection::name)),
             reset_cause: reset.map(|reset| word(&reset.cause, ResetCause::name)),
+            reset_reason: reset.map(reason),
+            reset_state: reset.map(|reset| reset.state.name()),
             reset_unread_bytes: reset.and_then(unread),
             timeout_cause: record.timeout.as_ref().map(|cause| word(cause, TimeoutCause::name)),
             error,
             error_name: error.and_then(human::errno),
             waves: word(&record.waves, Waves::name),
+            wave_times: record.wave_times.waves.map(|wave| wave.value().map(MomentJson::from)),
+            slow_wave: record.wave_times.slow,
+            half_closed_ns: record.half_closed_ns.value().copied(),
+            half_closed_bytes: record.half_closed_bytes.value().copied(),
+            fin_retransmits: record.fin_retransmits.value().map(FinRetransmitsJson::from),
+            fin_outcome: word(&record.fin_outcome, FinOutcome::name),
             successor: word(&record.successor, Successor::name),
             life_ns: record.life_ns.value().copied(),
             handshake_ns: record.handshake_ns.value().copied(),
@@ -124,6 +152,26 @@ impl<'a> CloseJson<'a> {
 
 fn unread(reset: &Reset) -> Option<u32> {
     reset.unread_bytes.value().copied()
+}
+
+/// The kernel's name: in capitals, so none is the word `unknown`.
+fn reason(reset: &Reset) -> &str {
+    reset.reason.value().map_or("unknown", |reason| reason.as_str())
+}
+
+#[derive(Serialize)]
+struct FinRetransmitsJson {
+    by_timeout: u32,
+    by_probe: u32,
+    by_recovery: u32,
+    data: u32,
+}
+
+impl From<&FinRetransmits> for FinRetransmitsJson {
+    fn from(resent: &FinRetransmits) -> Self {
+        let FinRetransmits { by_timeout, by_probe, by_recovery, data } = *resent;
+        Self { by_timeout, by_probe, by_recovery, data }
+    }
 }
 
 /// `{"FIN_WAIT1": 400000}`, null where it is not known.

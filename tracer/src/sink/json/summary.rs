@@ -8,7 +8,7 @@ use crate::sink::Verdict;
 
 /// What the run came to. What this kernel or tier cannot count is null.
 #[derive(Serialize)]
-pub(in crate::sink) struct SummaryJson {
+pub(in crate::sink) struct SummaryJson<'a> {
     schema: &'static str,
     ended_by: &'static str,
     duration_ns: Option<u64>,
@@ -19,6 +19,12 @@ pub(in crate::sink) struct SummaryJson {
     resets_sent: u64,
     resets_received: u64,
     resets_unknown: u64,
+    resets_by_reason: BTreeMap<&'a str, u64>,
+    fin_retransmits: u64,
+    closes_with_fin_retransmits: u64,
+    time_waits_by_end: BTreeMap<&'static str, u64>,
+    both_ends: u64,
+    both_ends_hurried: u64,
     seen_from_middle: u64,
     received: u64,
     duplicates: u64,
@@ -31,10 +37,11 @@ pub(in crate::sink) struct SummaryJson {
     chain_breaks: u64,
     evicted: u64,
     decode_errors: u64,
+    hooks_lost: u64,
 }
 
-impl SummaryJson {
-    pub(super) fn new(verdict: &Verdict) -> Self {
+impl<'a> SummaryJson<'a> {
+    pub(super) fn new(verdict: &'a Verdict) -> Self {
         let (tally, books) = (&verdict.tally, &verdict.accounting);
         Self {
             schema: "finwait.summary/1",
@@ -47,6 +54,12 @@ impl SummaryJson {
             resets_sent: tally.resets.sent,
             resets_received: tally.resets.received,
             resets_unknown: tally.resets.unknown,
+            resets_by_reason: tally.resets.reasons.iter().map(|(name, n)| (name.as_str(), *n)).collect(),
+            fin_retransmits: tally.fins.fins,
+            closes_with_fin_retransmits: tally.fins.closes,
+            time_waits_by_end: tally.time_waits.clone(),
+            both_ends: tally.both_ends,
+            both_ends_hurried: tally.hurried,
             seen_from_middle: tally.seen_from_middle,
             received: books.received,
             duplicates: books.duplicates,
@@ -59,6 +72,7 @@ impl SummaryJson {
             chain_breaks: books.chain_breaks,
             evicted: books.evicted,
             decode_errors: verdict.decode_errors(),
+            hooks_lost: books.hooks_lost,
         }
     }
 }

@@ -1,13 +1,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use finwait_core::record::{CloseKind, CloseRecord, Reset, ResetCause, ResetDirection, TimeoutCause};
+use finwait_core::record::{
+    CloseKind, CloseRecord, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection, TimeWaitEnd,
+    TimeWaitRecord, TimeoutCause, WaveTime,
+};
 use finwait_core::{Claim, Reason, TcpState};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::sink::samples::{
-    Shared, accounting, classic_transition, close, context, dwell, known, owner, step, transition, unproven,
+    Shared, accounting, both_ends, classic_transition, close, context, dwell, killed, known, owner, step,
+    time_wait, transition, unproven,
 };
 use crate::sink::{Ended, Tally};
 
@@ -46,6 +50,8 @@ fn reset() -> CloseRecord {
             direction: known(ResetDirection::Sent),
             cause: known(ResetCause::UnreadData),
             unread_bytes: known(4096),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
         }),
         timeout: Some(known(TimeoutCause::Keepalive)),
         error: known(104),
@@ -77,7 +83,7 @@ fn a_close_tells_values_evidence_and_ids() {
         ("/steps/0", json!({"time_ns": 1_000_000_000, "old": "CLOSE", "new": "SYN_SENT"})),
         ("/evidence/kind", json!(["unbroken_chain"])),
         ("/evidence/dwell_ns.FIN_WAIT1", json!(["unbroken_chain"])),
-        ("/unknown", json!({})),
+        ("/unknown", json!({"acceptor": "did_not_happen"})),
     ] {
         assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
     }
@@ -105,6 +111,123 @@ fn a_reset_is_flat() {
     assert_eq!(value["reset_cause"], "unread_data");
     assert_eq!(value["reset_unread_bytes"], 4096);
     assert_eq!(value["error_name"], "ECONNRESET");
+}
+
+#[test]
+fn a_close_tells_its_waves_its_cause_and_whose_it_was() {
+    let mut record = killed();
+    record.wave_times.waves[1] =
+        known(WaveTime { earliest: finwait_core::MonoNs(5), latest: finwait_core::MonoNs(9) });
+    record.wave_times.waves[3] = Claim::Unknown(Reason::HookLoss);
+    record.fin_retransmits = known(FinRetransmits { by_timeout: 1, by_probe: 2, by_recovery: 3, data: 4 });
+    let value = closed(record);
+    for (pointer, expected) in [
+        ("/acceptor/comm", json!("nginx")),
+        ("/acceptor/pid", json!(812)),
+        ("/holder/tgid", json!(810)),
+        ("/cause", json!("process_killed")),
+        ("/exit_signal", json!(9)),
+        ("/reset_reason", json!("TCP_ABORT_ON_CLOSE")),
+        ("/reset_state", json!("ESTABLISHED")),
+        ("/wave_times/0", json!({"earliest_ns": 1_048_000_000, "latest_ns": 1_048_000_000})),
+        ("/wave_times/1", json!({"earliest_ns": 5, "latest_ns": 9})),
+        ("/wave_times/3", Value::Null),
+        ("/unknown/wave_times.4", json!("hook_loss")),
+        ("/evidence/wave_times.1", json!(["unbroken_chain"])),
+        ("/slow_wave", json!(3)),
+        ("/half_closed_ns", json!(3_100_000_000_u64)),
+        ("/half_closed_bytes", json!(0)),
+        ("/fin_retransmits", json!({"by_timeout": 1, "by_probe": 2, "by_recovery": 3, "data": 4})),
+        ("/fin_outcome", json!("unknown")),
+        ("/unknown/fin_outcome", json!("did_not_happen")),
+        ("/workload/runtime", json!("docker")),
+        ("/workload/unit", json!("docker.service")),
+    ] {
+        assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    let value = closed(close());
+    for key in ["acceptor", "holder", "exit_signal", "workload", "reset_reason", "reset_state"] {
+        assert_eq!(value[key], Value::Null, "{key}");
+    }
+}
+
+#[test]
+fn a_reset_whose_reason_is_not_known_says_so() {
+    let value = closed(reset());
+    assert_eq!(value["reset_reason"], "unknown");
+    assert_eq!(value["unknown"]["reset_reason"], "not_visible");
+}
+
+#[test]
+fn a_time_wait_socket_has_a_record_of_its_own_under_the_same_id() {
+    let lines = written(&[Record::TimeWait(Box::new(time_wait())), Record::Close(Box::new(close()))]);
+    assert_eq!(lines[0]["conn_id"], lines[1]["conn_id"]);
+    for (pointer, expected) in [
+        ("/schema", json!("finwait.time_wait/1")),
+        ("/time_ns", json!(65_048_000_000_u64)),
+        ("/time", json!("2026-09-23T20:25:15.048000Z")),
+        ("/source", json!("fentry")),
+        ("/from_fin_wait2", json!(true)),
+        ("/entered", json!({"earliest_ns": 4_148_000_000_u64, "latest_ns": 4_148_000_000_u64})),
+        ("/end", json!("expired")),
+        ("/fin_wait2_ns", json!({"min_ns": 3_100_000_000_u64, "max_ns": 3_100_000_000_u64})),
+        ("/time_wait_ns/max_ns", json!(60_900_000_000_u64)),
+        ("/ended_by", Value::Null),
+        ("/unknown", json!({"ended_by": "no_task"})),
+        ("/evidence/end", json!(["unbroken_chain"])),
+    ] {
+        assert_eq!(lines[0].pointer(pointer), Some(&expected), "{pointer}");
+    }
+    assert_eq!(lines[2]["time_waits_by_end"], json!({"expired": 1}));
+}
+
+#[test]
+fn a_time_wait_socket_that_is_still_there_at_the_end_has_no_end() {
+    let unknown = Claim::Unknown(Reason::StillOpen);
+    let record = TimeWaitRecord {
+        ended: Claim::Unknown(Reason::StillOpen),
+        end: unknown,
+        time_wait_ns: Claim::Unknown(Reason::StillOpen),
+        ..time_wait()
+    };
+    let value = written(&[Record::TimeWait(Box::new(record))]).remove(0);
+    assert_eq!((&value["end"], &value["time"]), (&json!("unknown"), &Value::Null));
+    assert_eq!(value["unknown"]["time_wait_ns"], "still_open");
+}
+
+#[test]
+fn both_ends_are_two_closes_and_what_they_prove_together() {
+    let lines = written(&[Record::BothEnds(Box::new(both_ends()))]);
+    for (pointer, expected) in [
+        ("/schema", json!("finwait.both_ends/1")),
+        ("/first_closer", json!("opener")),
+        ("/first_wave_ns", json!({"min_ns": 40_000, "max_ns": 40_000})),
+        ("/waves", json!("four")),
+        ("/contradictions", json!([])),
+        ("/opened/kind", json!("active")),
+        ("/accepted/kind", json!("passive")),
+        ("/accepted/acceptor/comm", json!("nginx")),
+        ("/accepted/schema", json!("finwait.close/1")),
+        ("/evidence/first_closer", json!(["unbroken_chain"])),
+        ("/unknown", json!({})),
+    ] {
+        assert_eq!(lines[0].pointer(pointer), Some(&expected), "{pointer}");
+    }
+    assert_eq!((&lines[1]["closes"], &lines[1]["both_ends"]), (&json!(2), &json!(1)));
+}
+
+#[test]
+fn ends_that_contradict_each_other_prove_nothing_together() {
+    let mut both = both_ends();
+    both.acceptor_side.first_closer = known(FirstCloser::Local);
+    let value = written(&[Record::BothEnds(Box::new(both))]).remove(0);
+    assert_eq!(value["first_closer"], "unknown");
+    assert_eq!(value["contradictions"], json!(["first_closer"]));
+    assert_eq!(
+        value["unknown"],
+        json!({"first_closer": "ends_contradict", "first_wave_ns": "ends_contradict"})
+    );
+    assert_eq!(value["accepted"]["first_closer"], "local");
 }
 
 #[test]
@@ -188,11 +311,21 @@ fn every_key_and_word_that_is_written_is_documented() {
         direction: Claim::Unknown(Reason::ResetOrLateData),
         cause: Claim::Unknown(Reason::NotVisible),
         unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+        state: TcpState::Established,
+        reason: Claim::Unknown(Reason::NotVisible),
     });
     let mut state = transition(TcpState::Established, TcpState::FinWait1);
     state.change.linger_ns = Some(1);
     let mut keys = BTreeSet::new();
+    let gone = TimeWaitRecord {
+        end: Claim::Unknown(Reason::StillOpen),
+        ended_by: known(owner("ss", 1, 1)),
+        ..time_wait()
+    };
     for value in written(&[
+        Record::Close(Box::new(killed())),
+        Record::TimeWait(Box::new(gone)),
+        Record::BothEnds(Box::new(both_ends())),
         Record::Close(Box::new(sent_unsent)),
         Record::Close(Box::new(unknown)),
         Record::Transition(Box::new(state)),
@@ -200,19 +333,20 @@ fn every_key_and_word_that_is_written_is_documented() {
     ]) {
         collect(&value, &mut keys);
     }
-    assert!(keys.len() > 100, "{}", keys.len());
+    assert!(keys.len() > 150, "{}", keys.len());
     let missing: Vec<_> = keys.iter().filter(|key| !DOCUMENTED.contains(&format!("`{key}`"))).collect();
     assert!(missing.is_empty(), "not in docs/events.md: {missing:?}");
 }
 
-/// Keys at any depth; of the keys made from states only the map's own name.
+/// Keys at any depth; of the keys made from states or the kernel's reasons only the map's own name.
 fn collect(value: &Value, keys: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
                 let of_state =
                     key.split('.').next_back().is_some_and(|name| TcpState::from_name(name).is_some());
-                if !of_state {
+                let of_kernel = key.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+                if !of_state && !of_kernel {
                     keys.insert(key.clone());
                 }
                 collect(value, keys);
@@ -225,7 +359,9 @@ fn collect(value: &Value, keys: &mut BTreeSet<String>) {
 
 #[test]
 fn every_word_of_a_claim_is_documented() {
-    use finwait_core::record::{FirstCloser, Role, SeenFrom, Successor, Waves};
+    use finwait_core::record::{
+        Contradiction, FinOutcome, LocalCause, Role, SeenFrom, Side, Successor, Waves,
+    };
     let names = |list: Vec<&'static str>| list;
     let words = [
         names(finwait_core::Evidence::ALL.iter().map(|word| word.name()).collect()),
@@ -239,6 +375,11 @@ fn every_word_of_a_claim_is_documented() {
         names(Waves::ALL.iter().map(|word| word.name()).collect()),
         names(Successor::ALL.iter().map(|word| word.name()).collect()),
         names(SeenFrom::ALL.iter().map(|word| word.name()).collect()),
+        names(LocalCause::ALL.iter().map(|word| word.name()).collect()),
+        names(FinOutcome::ALL.iter().map(|word| word.name()).collect()),
+        names(TimeWaitEnd::ALL.iter().map(|word| word.name()).collect()),
+        names(Side::ALL.iter().map(|word| word.name()).collect()),
+        names(Contradiction::ALL.iter().map(|word| word.name()).collect()),
     ]
     .concat();
     let missing: Vec<_> = words.iter().filter(|word| !DOCUMENTED.contains(&format!("`{word}`"))).collect();

@@ -8,19 +8,25 @@ use super::{Moment, ends};
 use crate::sink::columns::Piece;
 use crate::sink::{human, strip};
 
+/// Digits of a container's id that `docker ps` shows.
+const SHORT_ID: usize = 12;
+
 pub(super) fn cell(place: &Place, record: &CloseRecord, moment: &Moment) -> Vec<Piece> {
     vec![match place.column {
         Column::Time => moment.time(),
         Column::Seconds => moment.seconds(),
         Column::OpenedBy => opened_by(record, place.limit),
-        Column::Local { port_only: true } => local_port(record),
+        Column::Local { port_only: true } => {
+            ends::port(record.local).map_or_else(Piece::unknown, Piece::plain)
+        }
         Column::Local { port_only: false } => ends::endpoint(record.local, place.limit),
         Column::Remote => ends::endpoint(record.remote, place.limit),
         Column::First => first(record),
         Column::ClosedBy { process } => closed_by(record, process),
         Column::Kind { waves } => strip::kind(record, waves),
         Column::Life => life(record),
-        Column::Close { wide } => return strip::close(record, wide),
+        Column::Close { wide } => return strip::close(record, wide, place.limit),
+        Column::Workload => workload(record),
         Column::Sent => bytes(&record.bytes_sent),
         Column::Received => bytes(&record.bytes_received),
         Column::Rtt => claimed(&record.srtt_us, |us| human::duration(u64::from(*us) * 1_000)),
@@ -39,17 +45,24 @@ fn opened_by(record: &CloseRecord, limit: usize) -> Piece {
     ends::process(process(record), mark, limit)
 }
 
-/// Who is known to have used the connection here: who opened it, else who closed it.
+/// Who is known to have used the connection here: who opened or accepted it, else who closed it, else who held it.
 pub(in crate::sink) fn process(record: &CloseRecord) -> Option<&Owner> {
-    record.opener.value().or(record.closer.value())
+    let began = record.opener.value().or(record.acceptor.value());
+    began.or(record.closer.value()).or(record.holder.as_ref())
 }
 
-fn local_port(record: &CloseRecord) -> Piece {
-    record.local.port.map_or_else(Piece::unknown, |port| Piece::plain(format!(":{port}")))
+/// The container by the beginning of its id, else the systemd unit, else the cgroup's path.
+pub(super) fn workload(record: &CloseRecord) -> Piece {
+    let Some(workload) = record.workload.as_deref() else { return Piece::unknown() };
+    Piece::plain(match (&workload.container, &workload.unit) {
+        (Some(container), _) => container.chars().take(SHORT_ID).collect(),
+        (None, Some(unit)) => unit.clone(),
+        (None, None) => workload.path.clone(),
+    })
 }
 
 /// Which end ended it: with its FIN, its reset or its refusal. `-` where neither did.
-fn first(record: &CloseRecord) -> Piece {
+pub(super) fn first(record: &CloseRecord) -> Piece {
     if let Claim::Known { value, .. } = record.first_closer {
         return Piece::plain(match value {
             FirstCloser::Local => "local",

@@ -30,3 +30,8 @@ pub(super) fn process(owner: Option<&Owner>, suffix: &str, limit: usize) -> Piec
     let room = limit.saturating_sub(tail.chars().count()).max(1);
     Piece::plain(format!("{}{tail}", text::cut(&comm, room)))
 }
+
+/// `:443`
+pub(super) fn port(end: Endpoint) -> Option<String> {
+    end.port.map(|port| format!(":{port}"))
+}

@@ -36,6 +36,7 @@ pub(super) enum Column {
     Sent,
     Received,
     Rtt,
+    Workload,
     Cookie,
     SkAddr,
     Pid,
@@ -65,6 +66,7 @@ impl Column {
             Self::Sent => "SENT",
             Self::Received => "RCVD",
             Self::Rtt => "RTT",
+            Self::Workload => "WORKLOAD",
             Self::Cookie => "COOKIE",
             Self::SkAddr => "SKADDR",
             Self::Pid => "PID",
@@ -196,13 +198,20 @@ impl Layout {
             },
             Place::left(Column::Kind { waves }, if waves { 12 } else { 10 }),
             Place::right(Column::Life, 6),
-            Place::left(Column::Close { wide: look.wide }, close),
+            Place::left(Column::Close { wide: look.wide }, close).cut_at(if look.wide {
+                usize::MAX
+            } else {
+                close
+            }),
         ]);
         if bytes {
             places.extend([Place::right(Column::Sent, 6), Place::right(Column::Received, 6)]);
         }
         if rtt {
             places.push(Place::right(Column::Rtt, 6));
+        }
+        if look.wide {
+            places.push(Place::left(Column::Workload, 12));
         }
         Self { places }
     }

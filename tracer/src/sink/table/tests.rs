@@ -4,7 +4,8 @@ use finwait_core::{Claim, Reason, TcpState};
 
 use super::*;
 use crate::sink::samples::{
-    self, Shared, classic_transition, close, context, endpoint, known, owner, transition, unproven,
+    self, Shared, both_ends, classic_transition, close, context, endpoint, killed, known, owner, time_wait,
+    transition, unproven,
 };
 
 fn look(subject: Subject) -> Look {
@@ -187,6 +188,8 @@ fn who_ended_it_is_told_for_resets_and_refusals_too() {
             direction,
             cause: Claim::Unknown(Reason::NoKnownWay),
             unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
         }),
         ..close()
     };
@@ -206,6 +209,137 @@ fn who_ended_it_is_told_for_resets_and_refusals_too() {
             shown.trim() == first.trim() || lines[1].contains(&format!(" {} ", first.trim())),
             "{lines:?}"
         );
+    }
+}
+
+#[test]
+fn what_stands_out_is_shown_within_the_same_width() {
+    use finwait_core::record::{FinRetransmits, LocalCause};
+    let resent = CloseRecord {
+        fin_retransmits: known(FinRetransmits { by_timeout: 3, ..FinRetransmits::default() }),
+        ..close()
+    };
+    let shut = CloseRecord { cause: known(LocalCause::Shutdown), ..close() };
+    let lines = closes(look(Subject::Closes), vec![killed(), resent, shut]);
+    assert_eq!(
+        lines[1..],
+        [
+            "20:24:14 nginx/811 ◀   :39812 10.0.0.7:8080       local reset sent   3.1s unread 4.0K · killed 9",
+            "20:24:14 curl/9120 ▶   :39812 10.0.0.7:8080       local active       3.1s FW2 3.1s! · FIN ×3",
+            "20:24:14 curl/9120 ▶   :39812 10.0.0.7:8080       local active       3.1s FW2 3.1s! · shutdown",
+        ]
+    );
+    assert!(lines.iter().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn wide_names_the_kernels_reason_and_the_workload() {
+    let of_unit = |container: Option<&str>, unit: Option<&str>| CloseRecord {
+        workload: Some(std::sync::Arc::new(finwait_core::observation::Workload {
+            container: container.map(ToOwned::to_owned),
+            unit: unit.map(ToOwned::to_owned),
+            ..samples::workload()
+        })),
+        ..close()
+    };
+    let records = vec![killed(), of_unit(None, Some("nginx.service")), of_unit(None, None), close()];
+    let lines = closes(Look { wide: true, ..look(Subject::Closes) }, records);
+    assert!(lines[0].ends_with(" WORKLOAD"), "{}", lines[0]);
+    assert!(lines[1].contains("unread 4.0K in ESTABLISHED (TCP_ABORT_ON_CLOSE) · killed 9"), "{}", lines[1]);
+    assert!(lines[1].ends_with(" 0a1b2c3d4e5f"), "{}", lines[1]);
+    assert!(lines[2].ends_with(" nginx.service"), "{}", lines[2]);
+    assert!(lines[3].contains(" /system.slice/docker-"), "{}", lines[3]);
+    assert!(lines[4].ends_with(" ?"), "{}", lines[4]);
+}
+
+#[test]
+fn a_time_wait_socket_ends_in_a_quiet_line_of_its_own() {
+    use finwait_core::record::{TimeWaitEnd, TimeWaitRecord, WaveTime};
+    let swept = TimeWaitRecord {
+        ended: known(WaveTime { earliest: MonoNs(61_000_000_000), latest: MonoNs(62_000_000_000) }),
+        from_fin_wait2: known(true),
+        entered: Claim::Unknown(Reason::DidNotHappen),
+        end: known(TimeWaitEnd::FinWait2TimedOut),
+        fin_wait2_ns: known((59_952_000_000, 60_952_000_000)),
+        time_wait_ns: Claim::Unknown(Reason::DidNotHappen),
+        ..time_wait()
+    };
+    let reused = TimeWaitRecord {
+        end: known(TimeWaitEnd::ReusedByConnect),
+        ended_by: known(owner("curl", 9120, 9120)),
+        fin_wait2_ns: Claim::Unknown(Reason::DidNotHappen),
+        ..time_wait()
+    };
+    let open = TimeWaitRecord {
+        ended: Claim::Unknown(Reason::StillOpen),
+        end: Claim::Unknown(Reason::StillOpen),
+        time_wait_ns: Claim::Unknown(Reason::StillOpen),
+        ..time_wait()
+    };
+    let records = [time_wait(), swept, reused, open].map(|record| Record::TimeWait(Box::new(record)));
+    let lines = table(look(Subject::Closes), records.to_vec());
+    assert_eq!(
+        lines[1..],
+        [
+            "20:25:15               :39812 10.0.0.7:8080             time-wait   1m04s FW2 3.1s · TW 1m01s · 2MSL over",
+            "20:25:12               :39812 10.0.0.7:8080             orphan     ≥1m00s FW2 1m00s–1m01s · the peer never closed",
+            "20:25:15               :39812 10.0.0.7:8080             time-wait   1m04s TW 1m01s · reused by connect (curl/9120)",
+            "?                      :39812 10.0.0.7:8080             time-wait       ? FW2 3.1s · not over yet",
+        ]
+    );
+    let coloured =
+        table(Look { colour: true, ..look(Subject::Closes) }, vec![Record::TimeWait(Box::new(time_wait()))]);
+    assert!(coloured[1].contains("\u{1b}[2mtime-wait\u{1b}[0m"), "{}", coloured[1]);
+    assert_eq!(without_colour(&coloured[1]), lines[1]);
+}
+
+#[test]
+fn both_ends_are_one_line() {
+    let mut wrong = both_ends();
+    wrong.acceptor_side.first_closer = known(finwait_core::record::FirstCloser::Local);
+    let records = [both_ends(), wrong].map(|both| Record::BothEnds(Box::new(both)));
+    let lines = table(look(Subject::Closes), records.to_vec());
+    assert_eq!(
+        lines[1..],
+        [
+            "20:24:14 curl/9120 ▶   :39812 10.0.0.7:8080 ◀ nginx/811 ▶ active/passive 3.1s FW2 3.1s! ◀ CW 3.1s!",
+            "20:24:14 curl/9120 ▶   :39812 10.0.0.7:8080 ◀ nginx/811 ! active/passive 3.1s \
+             FW2 3.1s! ◀ CW 3.1s! · ends disagree: who was first",
+        ]
+    );
+    let wide = table(Look { wide: true, ..look(Subject::Closes) }, records.to_vec());
+    assert!(wide[1].contains("FW1 0.4ms · FW2 3.1s! · TW ◀ CW 3.1s! · LA 0.1ms"), "{}", wide[1]);
+}
+
+#[test]
+fn a_reset_between_both_ends_names_the_end_that_sent_it() {
+    use finwait_core::record::{Reset, ResetDirection};
+    let never = Claim::Unknown(Reason::DidNotHappen);
+    let reset = |record: CloseRecord, direction| CloseRecord {
+        kind: known(CloseKind::Reset),
+        first_closer: never,
+        reset: Some(Reset {
+            direction: known(direction),
+            cause: Claim::Unknown(Reason::NotVisible),
+            unread_bytes: Claim::Unknown(Reason::FieldAbsent),
+            state: TcpState::Established,
+            reason: Claim::Unknown(Reason::NotVisible),
+        }),
+        ..record
+    };
+    let ends = both_ends();
+    let (sent, received) = (ResetDirection::Sent, ResetDirection::Received);
+    for (opener, acceptor, mark) in [
+        (sent, received, "▶ reset sent/rcvd"),
+        (received, sent, "◀ reset rcvd/sent"),
+        (sent, sent, "! reset sent"),
+    ] {
+        let both = BothEnds {
+            opener_side: reset(ends.opener_side.clone(), opener),
+            acceptor_side: reset(ends.acceptor_side.clone(), acceptor),
+        };
+        let lines = table(look(Subject::Closes), vec![Record::BothEnds(Box::new(both))]);
+        assert!(lines[1].contains(&format!("nginx/811 {mark}")), "{}", lines[1]);
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use finwait_core::observation::ReasonName;
 use finwait_core::record::{
-    CloseKind, CloseRecord, Endpoint, FirstCloser, ResetCause, ResetDirection, SeenFrom,
+    CloseKind, CloseRecord, Endpoint, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection,
+    SeenFrom, TimeWaitEnd, TimeWaitRecord,
 };
 use finwait_core::{Claim, TcpState};
 
@@ -12,6 +14,8 @@ use crate::sink::{human, safe, table};
 
 /// Senders of resets that are told apart; those beyond count as resets only.
 const SENDERS: usize = 1024;
+/// Reasons that are told apart. A kernel has some thirty; a recording may hold any.
+const REASONS: usize = 128;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,40 @@ pub struct Tally {
     pub slowest: Option<Slowest>,
     /// Connections that were open before their first event was seen
     pub seen_from_middle: u64,
+    /// FINs that went again
+    pub fins: FinsResent,
+    /// Ends of time-wait sockets, by why, `unknown` among them
+    pub time_waits: BTreeMap<&'static str, u64>,
+    /// Connections of which both ends were joined; each end is one of `closes`
+    pub both_ends: u64,
+    /// Closes that did not get their time to be joined, for want of room
+    pub hurried: u64,
+}
+
+/// FINs that went again, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FinsResent {
+    /// Closes with any
+    pub closes: u64,
+    /// FINs
+    pub fins: u64,
+}
+
+impl FinsResent {
+    /// `9 FINs sent again in 3 closes`
+    #[must_use]
+    pub fn for_people(&self) -> Option<String> {
+        (self.fins > 0).then(|| {
+            let fins = human::counted(self.fins, "FIN", "FINs");
+            format!("{fins} sent again in {}", human::counted(self.closes, "close", "closes"))
+        })
+    }
+
+    fn add(&mut self, record: &CloseRecord) {
+        let fins = record.fin_retransmits.value().map_or(0, FinRetransmits::fins);
+        self.fins += u64::from(fins);
+        self.closes += u64::from(fins > 0);
+    }
 }
 
 /// Closes by reset.
@@ -41,6 +79,8 @@ pub struct Resets {
     pub received: u64,
     /// By either
     pub unknown: u64,
+    /// By the kernel's name for why they were sent, where it is known
+    pub reasons: BTreeMap<ReasonName, u64>,
     senders: HashMap<String, u64>,
 }
 
@@ -56,6 +96,25 @@ impl Resets {
     pub fn top_sender(&self) -> Option<(&str, u64)> {
         let by_rank = |(name, sent): &(&String, &u64)| (**sent, std::cmp::Reverse((*name).clone()));
         self.senders.iter().max_by_key(by_rank).map(|(name, sent)| (name.as_str(), *sent))
+    }
+
+    /// `resets by reason: TCP_ABORT_ON_CLOSE 31, TCP_STATE 2`, most first; `None` where none is known.
+    #[must_use]
+    pub fn by_reason(&self) -> Option<String> {
+        let mut reasons: Vec<_> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), **name));
+        let named: Vec<_> = reasons
+            .iter()
+            .map(|(name, count)| format!("{} {}", name.as_str(), human::count(**count)))
+            .collect();
+        (!named.is_empty()).then(|| format!("resets by reason: {}", named.join(", ")))
+    }
+
+    fn add_reason(&mut self, reset: &Reset) {
+        let Some(reason) = reset.reason.value() else { return };
+        if self.reasons.len() < REASONS || self.reasons.contains_key(reason) {
+            *self.reasons.entry(*reason).or_default() += 1;
+        }
     }
 
     fn add(&mut self, record: &CloseRecord) {
@@ -79,6 +138,9 @@ impl Resets {
             ResetCause::Disconnect => " (disconnected)",
             ResetCause::ListenerClosed => " (listener closed)",
             ResetCause::Linger2 => " (TCP_LINGER2)",
+            ResetCause::DataAfterClose => " (data after close)",
+            ResetCause::Keepalive => " (keepalive)",
+            ResetCause::Administrator | ResetCause::Kernel => "",
         });
         let name = format!("{}/{}{cause}", safe(&comm), owner.tgid);
         if self.senders.len() < SENDERS || self.senders.contains_key(&name) {
@@ -122,7 +184,36 @@ impl Tally {
         if record.kind.value() == Some(&CloseKind::Reset) {
             self.resets.add(record);
         }
+        // Others end with a reset too: dropped ones, and those that an administrator or a timer ended.
+        record.reset.iter().for_each(|reset| self.resets.add_reason(reset));
+        self.fins.add(record);
         self.note_slowest(record);
+    }
+
+    pub(super) fn add_time_wait(&mut self, record: &TimeWaitRecord) {
+        *self.time_waits.entry(word(&record.end, TimeWaitEnd::name)).or_default() += 1;
+    }
+
+    /// `17 time-wait sockets ended: expired 15, reused_by_connect 2`; `None` where none did.
+    #[must_use]
+    pub fn time_waits(&self) -> Option<String> {
+        let all: u64 = self.time_waits.values().sum();
+        let ends: Vec<_> =
+            self.time_waits.iter().map(|(end, count)| format!("{end} {}", human::count(*count))).collect();
+        let sockets = human::counted(all, "time-wait socket", "time-wait sockets");
+        (all > 0).then(|| format!("{sockets}: {}", ends.join(", ")))
+    }
+
+    /// `12 connections seen from both ends`
+    #[must_use]
+    pub fn joined(&self) -> Option<String> {
+        let joined =
+            format!("{} seen from both ends", human::counted(self.both_ends, "connection", "connections"));
+        match (self.both_ends, self.hurried) {
+            (0, 0) => None,
+            (_, 0) => Some(joined),
+            (_, hurried) => Some(format!("{joined} ({} had no room to wait)", human::count(hurried))),
+        }
     }
 
     fn note_slowest(&mut self, record: &CloseRecord) {

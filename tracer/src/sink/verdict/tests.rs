@@ -2,13 +2,19 @@ use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Reset, ResetCaus
 use finwait_core::{Claim, Reason};
 
 use super::*;
-use crate::sink::samples::{accounting, close, known, owner, unproven};
+use crate::sink::samples::{accounting, both_ends, close, killed, known, owner, time_wait, unproven};
 
 fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {
     CloseRecord {
         kind: known(CloseKind::Reset),
         first_closer: Claim::Unknown(Reason::DidNotHappen),
-        reset: Some(Reset { direction, cause: known(ResetCause::UnreadData), unread_bytes: known(4096) }),
+        reset: Some(Reset {
+            direction,
+            cause: known(ResetCause::UnreadData),
+            unread_bytes: known(4096),
+            state: finwait_core::TcpState::Established,
+            reason: finwait_core::Claim::Unknown(finwait_core::Reason::NotVisible),
+        }),
         closer: known(owner(sender, 402, 402)),
         dwells: Vec::new(),
         ..close()
@@ -88,9 +94,90 @@ fn losses_come_with_every_verdict() {
         );
         assert!(text.ends_with(
             "received 4,127, lost_ring 1, recursion_missed 3, rescued 3, gaps 1, chain_breaks 1, evicted 0, \
-             decode_errors 0, duplicates 2"
+             decode_errors 0, duplicates 2, hooks_lost 0"
         ));
     }
+}
+
+#[test]
+fn resets_are_counted_by_the_kernels_reason() {
+    let named = |name: &str| {
+        let mut record = killed();
+        let reason = finwait_core::observation::ReasonName::new(name);
+        record.reset.as_mut().unwrap().reason = known(reason);
+        record
+    };
+    let records = vec![named("TCP_STATE"), named("TCP_ABORT_ON_CLOSE"), named("TCP_ABORT_ON_CLOSE"), close()];
+    let text = verdict(records).for_people(Some(Subject::Closes));
+    assert_eq!(text.lines().nth(1), Some("resets by reason: TCP_ABORT_ON_CLOSE 2, TCP_STATE 1"));
+    assert!(!verdict(vec![close()]).for_people(Some(Subject::Closes)).contains("by reason"));
+}
+
+#[test]
+fn reasons_that_no_kernel_has_are_bounded() {
+    let mut tally = Tally::default();
+    for n in 0..1_000 {
+        let mut record = killed();
+        let reason = finwait_core::observation::ReasonName::new(&format!("R{n}"));
+        record.reset.as_mut().unwrap().reason = known(reason);
+        tally.add(&Record::Close(Box::new(record)));
+    }
+    assert_eq!((tally.resets.reasons.len(), tally.resets.sent), (128, 1_000));
+}
+
+#[test]
+fn fins_that_went_again_are_counted_with_their_closes() {
+    use finwait_core::record::FinRetransmits;
+    let resent = |by_timeout, by_probe| CloseRecord {
+        fin_retransmits: known(FinRetransmits { by_timeout, by_probe, by_recovery: 0, data: 9 }),
+        ..close()
+    };
+    let text = verdict(vec![resent(2, 1), resent(0, 1), close()]).for_people(Some(Subject::Closes));
+    assert!(text.contains("; 4 FINs sent again in 2 closes; "), "{text}");
+}
+
+#[test]
+fn time_wait_sockets_are_counted_by_their_end() {
+    use finwait_core::record::{TimeWaitEnd, TimeWaitRecord};
+    let mut tally = Tally::default();
+    let reused = TimeWaitRecord { end: known(TimeWaitEnd::ReusedBySyn), ..time_wait() };
+    let open = TimeWaitRecord { end: Claim::Unknown(Reason::StillOpen), ..time_wait() };
+    for record in [time_wait(), time_wait(), reused, open] {
+        tally.add(&Record::TimeWait(Box::new(record)));
+    }
+    let verdict = Verdict { tally, ..verdict(vec![]) };
+    let text = verdict.for_people(Some(Subject::Closes));
+    assert_eq!(text.lines().nth(1), Some("4 time-wait sockets: expired 2, reused_by_syn 1, unknown 1"));
+}
+
+#[test]
+fn both_ends_are_two_closes_of_one_connection() {
+    let mut tally = Tally::default();
+    tally.add(&Record::BothEnds(Box::new(both_ends())));
+    let text = Verdict { tally, ..verdict(vec![]) }.for_people(Some(Subject::Closes));
+    assert!(
+        text.starts_with(
+            "2 closes in 1m01s: peer first 50 %, local first 50 %; 1 connection seen from both ends"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn closes_that_could_not_wait_for_the_other_end_are_counted() {
+    let mut verdict = verdict(vec![]);
+    (verdict.tally.both_ends, verdict.tally.hurried) = (2, 1_000);
+    let text = verdict.for_people(Some(Subject::Closes));
+    assert!(text.contains("; 2 connections seen from both ends (1,000 had no room to wait)"), "{text}");
+}
+
+#[test]
+fn what_the_hooks_lost_is_said_like_any_loss() {
+    let mut verdict = verdict(vec![]);
+    verdict.accounting.hooks_lost = 3;
+    let text = verdict.for_people(None);
+    assert!(text.contains("lost 1, rescued 3; lost 3 events of the hooks beyond them"), "{text}");
+    assert!(text.ends_with("hooks_lost 3"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use finwait_core::observation::Program;
-use finwait_core::{NetNs, StateChange};
+use finwait_core::{NetNs, Observation, StateChange};
 use tracer::probe::{Decoder, KernelCounters, Probe, ProbeConfig, Stop, TierChoice, host};
 use tracer::scenario::enter_new;
 use tracer_common::KernelFilter;
@@ -74,8 +74,8 @@ pub(crate) fn observe<T>(
                 loop {
                     let batch = reader
                         .read(&stop, Duration::from_secs(1), |bytes| {
-                            if let Some(change) = decoder.decode(bytes) {
-                                each(change);
+                            if let Some(Observation::StateChange(change)) = decoder.decode(bytes) {
+                                each(*change);
                             }
                         })
                         .expect("read");

@@ -77,7 +77,9 @@ fn kind(record: &CloseRecord, wire: &Exchange) -> Option<String> {
         CloseKind::Passive | CloseKind::Simultaneous => mine && theirs,
         CloseKind::Reset => !wire.resets.is_empty(),
         CloseKind::Refused => wire.reset(Way::Received),
-        CloseKind::ConnectTimedOut | CloseKind::ConnectCancelled => wire.resets.is_empty() && !mine,
+        CloseKind::ConnectTimedOut | CloseKind::ConnectCancelled | CloseKind::NoFreePort => {
+            wire.resets.is_empty() && !mine
+        }
         CloseKind::TimedOut => !wire.reset(Way::Received),
         CloseKind::Killed | CloseKind::ConnectFailed | CloseKind::Dropped => true,
     };

@@ -50,23 +50,28 @@ struct Mirrors {
 }
 
 /// An apt that knows a single suite and keeps everything in one folder.
-pub(super) struct Suite {
+pub(crate) struct Suite {
     /// Such as trixie-backports
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     folder: PathBuf,
 }
 
 /// A package as a suite has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Package {
+pub(crate) struct Package {
     /// Its name
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Debian's version, such as 6.1.176-1
-    pub(super) version: String,
+    pub(crate) version: String,
+}
+
+/// A suite of Debian's main archive by its name, its lists updated in `folder`.
+pub(crate) fn suite(folder: &Path, name: &'static str) -> Result<Suite> {
+    Suite::update(folder.join(name), &Mirrors::of_this_system()?.main, name)
 }
 
 /// Updates the lists of every suite in `folder`. A suite that does not answer is named and left out.
-pub(super) fn suites(folder: &Path) -> Result<Vec<Suite>> {
+pub(crate) fn suites(folder: &Path) -> Result<Vec<Suite>> {
     let mirrors = Mirrors::of_this_system()?;
     let mut suites = Vec::new();
     for (name, archive) in SUITES {
@@ -118,7 +123,7 @@ impl Suite {
     }
 
     /// The packages whose name starts with one of `prefixes` and that `wanted` accepts.
-    pub(super) fn packages(&self, prefixes: &[&str], wanted: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
+    pub(crate) fn packages(&self, prefixes: &[&str], wanted: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
         let mut names = Vec::new();
         for prefix in prefixes {
             let listed = process::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
@@ -132,7 +137,7 @@ impl Suite {
     }
 
     /// Downloads `package` and unpacks it into `into`; apt checks it against the signed list.
-    pub(super) fn unpack(&self, package: &Package, into: &Path) -> Result<()> {
+    pub(crate) fn unpack(&self, package: &Package, into: &Path) -> Result<()> {
         let download = tempfile::tempdir_in(self.folder.join("download")).context("a temporary folder")?;
         let mut apt = self.command("apt-get");
         apt.current_dir(download.path());
@@ -175,7 +180,7 @@ fn packages(table: &str) -> Vec<Package> {
 }
 
 /// Installs `package` on this system, asking nothing.
-pub(super) fn install(package: &str) -> Result<()> {
+pub(crate) fn install(package: &str) -> Result<()> {
     println!("installing {package}");
     let mut apt = process::command("apt-get");
     apt.env("DEBIAN_FRONTEND", "noninteractive");

@@ -1,0 +1,73 @@
+//! What became of our FIN, and what was sent again meanwhile.
+
+use tracer_common::TcpState;
+
+use super::View;
+use super::continuity::Continuity;
+use super::kind::{Ending, all_acked};
+use crate::claim::{Claim, Evidence, Reason};
+use crate::record::{CloseKind, FinOutcome, FinRetransmits};
+use crate::tracker::Connection;
+
+/// Whether our FIN was queued: seen, or implied by the state that was left. `None` where neither tells.
+fn queued(connection: &Connection, continuity: &Continuity) -> bool {
+    let seen = continuity
+        .proven(connection)
+        .any(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
+    seen || connection.end.as_deref().is_some_and(|end| {
+        matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
+    })
+}
+
+pub(super) fn outcome(
+    connection: &Connection,
+    continuity: &Continuity,
+    ending: &Ending,
+) -> Claim<FinOutcome> {
+    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    if !queued(connection, continuity) {
+        return Claim::Unknown(Reason::DidNotHappen);
+    }
+    let entered = continuity.proven(connection).any(|t| t.step.new == TcpState::FinWait2);
+    if entered || end.old == TcpState::FinWait2 {
+        return Claim::known(FinOutcome::Acknowledged, [Evidence::FinWait2]);
+    }
+    match (all_acked(end), ending.kind.value()) {
+        (None, _) => Claim::Unknown(Reason::FieldAbsent),
+        (Some(true), _) => Claim::known(FinOutcome::Acknowledged, [Evidence::AllAcked]),
+        (Some(false), Some(CloseKind::TimedOut)) => {
+            Claim::known(FinOutcome::GivenUp, [Evidence::Unacked, Evidence::ErrTimedOut])
+        }
+        (Some(false), Some(CloseKind::Reset)) => {
+            Claim::known(FinOutcome::Reset, [Evidence::Unacked, Evidence::ErrReset])
+        }
+        (Some(false), Some(CloseKind::Killed)) => {
+            Claim::known(FinOutcome::Destroyed, [Evidence::Unacked, Evidence::ErrAborted])
+        }
+        (Some(false), _) => Claim::Unknown(ending.kind.reason().unwrap_or(Reason::NoKnownWay)),
+    }
+}
+
+/// A count is complete only where the hook was in force and lost nothing from the FIN's queueing to the end.
+pub(super) fn retransmits(
+    connection: &Connection,
+    continuity: &Continuity,
+    view: &View,
+) -> Claim<FinRetransmits> {
+    if !view.hooks.retransmits {
+        return Claim::Unknown(Reason::NotVisible);
+    }
+    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let queued_at = continuity
+        .proven(connection)
+        .find(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
+    let Some(queued_at) = queued_at.map(|trace| trace.step.at) else {
+        let implied = queued(connection, continuity);
+        return Claim::Unknown(if implied { continuity.missing } else { Reason::DidNotHappen });
+    };
+    if !view.hooks_whole(queued_at, end.at) {
+        return Claim::Unknown(Reason::HookLoss);
+    }
+    let counts = connection.hooked.as_ref().map(|hooked| hooked.retransmits).unwrap_or_default();
+    Claim::known(counts, [Evidence::RetransmitsSeen])
+}

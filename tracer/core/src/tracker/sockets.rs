@@ -1,0 +1,202 @@
+//! Dumps of the sockets that there are: they make known the connections from before finwait, and repair the table after
+//! a loss. An event always outweighs a row, because every event from before the dump's end is handed over before its rows.
+//!
+//! Rows are joined to connections by cookie. A connection known by its address alone (5.10 shows a cookie only once one
+//! was made, and a dump makes them) is joined by namespace, addresses and ports. The classic tier never shows a cookie:
+//! there a connection from a row would never meet its events, and dumps of connections are left out.
+
+use hashbrown::{HashMap, HashSet};
+use tracer_common::TcpState;
+
+use super::table::Slot;
+use super::time_wait::{Names, Place};
+use super::{Connection, Tracker, queue_of};
+use crate::endpoint::{Tuple, canonical};
+use crate::id::{ConnId, Cookie, NetNs, SocketKey};
+use crate::observation::{DumpBegin, DumpEnd, DumpScope, Program, SocketRow, StateChange, Stream, Tier};
+use crate::record::{Endpoint, Owner};
+use crate::time::MonoNs;
+
+/// connect() shows SYN_SENT before its socket can be listed, and a child SYN_RECV likewise; never this long before.
+const UNLISTED_NS: u64 = 1_000_000_000;
+
+/// A dump of connections under way.
+#[derive(Debug)]
+pub(super) struct Listing {
+    begin: MonoNs,
+    /// Sockets that had an event since it began, by cookie and, where it showed none, by place
+    touched: HashSet<Cookie>,
+    touched_places: HashSet<Place>,
+    /// Sockets that it shows
+    shown: HashSet<Cookie>,
+    /// Connections known by their address alone, made at the first row
+    nameless: Option<HashMap<Place, Slot>>,
+}
+
+impl Listing {
+    pub(super) fn touch(&mut self, change: &StateChange) {
+        match change.cookie {
+            Some(cookie) => drop(self.touched.insert(cookie)),
+            None => self.touched_places.extend(Place::of(change.netns, &Tuple::of(change))),
+        }
+    }
+}
+
+impl Tracker {
+    pub(super) fn dump_begin(&mut self, begin: &DumpBegin) {
+        match begin.scope {
+            DumpScope::TimeWait => self.time_waits.dump_begin(begin),
+            DumpScope::Connections if self.tier == Tier::Classic => {}
+            DumpScope::Connections => {
+                self.listing = Some(Listing {
+                    begin: begin.at,
+                    touched: HashSet::new(),
+                    touched_places: HashSet::new(),
+                    shown: HashSet::new(),
+                    nameless: None,
+                });
+            }
+        }
+    }
+
+    pub(super) fn row(&mut self, row: &SocketRow) {
+        if row.mini {
+            self.time_waits.row(row);
+            return;
+        }
+        let Some(mut listing) = self.listing.take() else { return };
+        if let Some(cookie) = row.cookie.filter(|_| is_connection(row.state)) {
+            listing.shown.insert(cookie);
+            self.join(&mut listing, cookie, row);
+        }
+        self.listing = Some(listing);
+    }
+
+    /// What the dump did not show in the namespaces that it is complete for has ended unseen.
+    pub(super) fn dump_end(&mut self, end: &DumpEnd) {
+        if end.scope == DumpScope::TimeWait {
+            self.time_waits.dump_end(end);
+            return;
+        }
+        let Some(listing) = self.listing.take() else { return };
+        let complete: HashSet<NetNs> = end.complete.iter().copied().collect();
+        let gone: Vec<Slot> = self
+            .table
+            .followed()
+            .filter(|(_, connection)| {
+                let SocketKey::Cookie(cookie) = connection.id.socket else { return false };
+                let unseen = !listing.touched.contains(&cookie) && !listing.shown.contains(&cookie);
+                let listed = connection.netns.is_some_and(|netns| complete.contains(&netns));
+                unseen && listed && connection.state != TcpState::Listen && was_listable(connection, &listing)
+            })
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in gone {
+            self.table.retire(slot);
+        }
+    }
+
+    fn join(&mut self, listing: &mut Listing, cookie: Cookie, row: &SocketRow) {
+        let key = SocketKey::Cookie(cookie);
+        let place = Names::of_row(row).place;
+        let touched = listing.touched.contains(&cookie)
+            || place.is_some_and(|place| listing.touched_places.contains(&place));
+        let known = self.table.find(key);
+        let Some(slot) = known.or_else(|| self.named_by_row(listing, place.filter(|_| !touched)?, key, row))
+        else {
+            if !touched {
+                self.list(listing.begin, cookie, row);
+            }
+            return;
+        };
+        let Some(connection) = self.table.get_mut(slot) else { return };
+        let before = connection.last_seen_at() < listing.begin;
+        let another = connection.state == TcpState::Close || connection.tuple.contradicts(&tuple(row));
+        if touched || !before {
+            // The row may be older than the connection: the same descriptor connected again.
+            if !another && connection.id.generation < listing.begin.0 {
+                fill(connection, row);
+            }
+        } else if another {
+            self.table.retire(slot);
+            self.list(listing.begin, cookie, row);
+        } else {
+            fill(connection, row);
+            // Another state than the last one seen: transitions are missing. The next one's old state will show it.
+            if std::mem::replace(&mut connection.state, row.state) != row.state {
+                self.table.touch(slot, queue_of(row.state));
+            }
+        }
+    }
+
+    /// A connection known by its address alone that is in the row's place gets the row's cookie; unless its state shows
+    /// that transitions are missing, of which one may have been its end.
+    fn named_by_row(
+        &mut self,
+        listing: &mut Listing,
+        place: Place,
+        key: SocketKey,
+        row: &SocketRow,
+    ) -> Option<Slot> {
+        let nameless = listing.nameless.get_or_insert_with(|| {
+            let nameless = |connection: &Connection| matches!(connection.id.socket, SocketKey::Address(_));
+            let place = |connection: &Connection| Place::of(connection.netns, &connection.tuple);
+            let followed = self.table.followed().filter(|(_, connection)| nameless(connection));
+            followed.filter_map(|(slot, connection)| Some((place(connection)?, slot))).collect()
+        });
+        let slot = nameless.remove(&place)?;
+        let connection = self.table.get(slot)?;
+        let lost = self.audit.lost_between(connection.last_seen_at(), listing.begin);
+        if lost || connection.state != row.state {
+            self.table.retire(slot);
+            return None;
+        }
+        self.table.rekey(slot, key);
+        Some(slot)
+    }
+
+    /// A connection that was there before any of its events was seen.
+    fn list(&mut self, at: MonoNs, cookie: Cookie, row: &SocketRow) {
+        self.fates.begun += 1;
+        if self.table.len() >= self.config.capacity {
+            self.fates.evicted += 1; // those that are followed by their events are worth more
+            return;
+        }
+        let id = ConnId { boot: self.boot, socket: SocketKey::Cookie(cookie), generation: at.0 };
+        // No event yet: a stream that no shadow can repeat.
+        let stream = Stream { cpu: 0, program: Program::Shadow, depth: 0 };
+        let mut connection = Connection::new(id, row.family, row.state, stream);
+        connection.listed = true;
+        connection.netns = Some(row.netns);
+        connection.tuple.learn(tuple(row));
+        fill(&mut connection, row);
+        self.table.insert(connection, queue_of(row.state));
+    }
+}
+
+/// Listeners, request sockets (listed as SYN_RECV) and sockets at rest are not taken.
+fn is_connection(state: TcpState) -> bool {
+    use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck, SynSent};
+    matches!(state, SynSent | Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck)
+}
+
+/// Whether the dump would have shown it, had it been there.
+fn was_listable(connection: &Connection, listing: &Listing) -> bool {
+    let opening = matches!(connection.state, TcpState::SynSent | TcpState::SynRecv);
+    let margin = if opening { UNLISTED_NS } else { 0 };
+    connection.state != TcpState::Close && connection.last_seen_at().plus(margin) < listing.begin
+}
+
+/// Adds what no event showed.
+fn fill(connection: &mut Connection, row: &SocketRow) {
+    connection.had_inode |= row.inode.is_some();
+    connection.cgroup = connection.cgroup.or(row.cgroup);
+    connection.uid = connection.uid.or(row.uid);
+    connection.mark = connection.mark.or(row.mark);
+    connection.holder = row.holder.as_ref().map(Owner::from).or(connection.holder);
+}
+
+fn tuple(row: &SocketRow) -> Tuple {
+    let end = |addr, port| Endpoint { addr: Some(canonical(addr)), port };
+    Tuple { local: end(row.local_addr, row.local_port), remote: end(row.remote_addr, row.remote_port) }
+}

@@ -1,0 +1,458 @@
+//! Time-wait sockets: what a connection leaves behind for a minute. A bounded table of its own, that holds nothing up.
+//!
+//! An entry begins with the CLOSE of a connection that leaves a time-wait socket, and gives exactly one record: when it
+//! ended, when its place is needed, or when the run ends. What is proven, by source:
+//!
+//! * **fentry** shows it asked for, armed and killed. All of it happens before (asked, armed) or after (the rest) its
+//!   connection's CLOSE, on one CPU, so an arming that is missing while nothing was lost proves that there was no room.
+//! * **timer** shows the timer alone, and not even that when it is set anew within its bucket of the timer wheel: so
+//!   TIME_WAIT that began in a mini-socket's FIN_WAIT2 is an interval there, and rearmings are not counted.
+//! * **sweep** shows presence and absence at some moment of each dump: every time is an interval. Its 2MSL are over if a
+//!   dump showed it in TIME_WAIT with nothing left on its timer (the wheel fires up to some seconds later). That a
+//!   connection took its place is proven if it was there in a dump and the same addresses and ports were another
+//!   connection's before its time was over; that nothing else killed it the moment before is not shown. FIN_WAIT2 that
+//!   ended by time is never proven: the peer's FIN and a kill may both lie between two dumps.
+//!
+//! A reset in answer to a segment for it (tcp_v4_rcv, TCP_TW_RST) proves late data with every source.
+
+mod entry;
+mod store;
+mod verdict;
+
+use std::collections::VecDeque;
+
+use hashbrown::{HashMap, HashSet};
+use tracer_common::TcpState;
+
+use self::entry::{End, Entry, Origin, Sighting, Taker};
+pub(super) use self::store::{Names, Place};
+use self::store::{Serial, Store};
+use self::verdict::Court;
+use super::{Audit, Connection};
+use crate::claim::{Claim, Evidence, Reason};
+use crate::id::{NetNs, SocketKey};
+use crate::observation::{
+    DumpBegin, DumpEnd, Hooks, Program, ResetEvent, SocketKind, SocketRow, StateChange, TimeWaitChange,
+    TimeWaitEvent, TimeWaitSource,
+};
+use crate::record::{TimeWaitEnd, TimeWaitRecord};
+use crate::time::MonoNs;
+
+/// A dump under way: which entries it showed, and how.
+#[derive(Debug)]
+struct Dump {
+    begin: MonoNs,
+    shown: HashMap<Serial, Sighting>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct TimeWaits {
+    capacity: usize,
+    settle_ns: u64,
+    hooks: Hooks,
+    store: Store,
+    /// Entries to look at when their settling time is over, in the order in which they came there
+    settling: VecDeque<Serial>,
+    dump: Option<Dump>,
+    /// Newest time-wait socket that was armed and could not be kept or told from others
+    unmatched_until: Option<MonoNs>,
+    records: VecDeque<TimeWaitRecord>,
+    newest: MonoNs,
+}
+
+impl TimeWaits {
+    /// An empty table for `capacity` entries.
+    pub(crate) fn new(capacity: usize, settle_ns: u64) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            settle_ns,
+            hooks: Hooks::default(),
+            store: Store::default(),
+            settling: VecDeque::new(),
+            dump: None,
+            unmatched_until: None,
+            records: VecDeque::new(),
+            newest: MonoNs(0),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, hooks: &Hooks) {
+        self.hooks = *hooks;
+    }
+
+    pub(crate) fn next_record(&mut self) -> Option<TimeWaitRecord> {
+        self.records.pop_front()
+    }
+
+    /// Entries whose end waits for a watermark.
+    pub(crate) fn is_settling(&self) -> bool {
+        !self.settling.is_empty()
+    }
+
+    /// The socket of `connection` reached CLOSE. `from_fin_wait2` is what its last transition tells of a time-wait socket;
+    /// `None` if it leaves none, as far as that shows.
+    pub(crate) fn closed(
+        &mut self,
+        connection: &Connection,
+        from_fin_wait2: Option<Claim<bool>>,
+        audit: &Audit,
+    ) {
+        if self.hooks.time_wait == TimeWaitSource::Off {
+            return;
+        }
+        let origin = origin(connection, from_fin_wait2);
+        self.newest = self.newest.max(origin.at);
+        let names = names(connection);
+        let early = self.early(&names, &origin);
+        if early.is_none() && origin.from_fin_wait2.value().is_none() {
+            return;
+        }
+        let serial = match early {
+            Some(serial) => {
+                self.store.learn(serial, &names);
+                serial
+            }
+            None => self.insert(Entry::new(names, origin.at), audit),
+        };
+        let Some(entry) = self.store.get_mut(serial) else { return };
+        entry.last_at = entry.last_at.max(origin.at);
+        entry.origin = Some(origin);
+        if entry.end.is_some() || !entry.existed() {
+            self.settle(serial);
+        }
+    }
+
+    /// Something happened to a time-wait socket.
+    pub(crate) fn event(&mut self, event: &TimeWaitEvent, audit: &Audit) {
+        if self.hooks.time_wait == TimeWaitSource::Off {
+            return;
+        }
+        self.newest = self.newest.max(event.at);
+        let names = Names::of_subject(&event.subject);
+        match event.change {
+            TimeWaitChange::Asked => {
+                let mut entry = Entry::new(names, event.at);
+                entry.asked = Some((event.at, event.substate));
+                self.insert(entry, audit);
+            }
+            TimeWaitChange::Armed => self.armed(&names, event, audit),
+            TimeWaitChange::Disarmed | TimeWaitChange::Expired => {
+                let Some(serial) = self.store.find(&names) else { return };
+                self.store.learn(serial, &names);
+                let Some(entry) = self.store.get_mut(serial) else { return };
+                match event.change {
+                    TimeWaitChange::Expired => entry.expire(event),
+                    _ => entry.disarm(event),
+                }
+                if entry.end.is_some() {
+                    self.settle(serial);
+                }
+            }
+        }
+    }
+
+    /// A reset was sent: in answer to a segment for a time-wait socket, it is that one's end.
+    pub(crate) fn reset(&mut self, event: &ResetEvent) {
+        if event.stream.program != Program::SendReset || event.subject.kind != SocketKind::TimeWait {
+            return;
+        }
+        let Some(serial) = self.store.find(&Names::of_subject(&event.subject)) else { return };
+        self.newest = self.newest.max(event.at);
+        let hooked = self.hooks.time_wait != TimeWaitSource::Sweep;
+        if let Some(entry) = self.store.get_mut(serial) {
+            entry.answer(event.at, hooked);
+            self.settle(serial);
+        }
+    }
+
+    /// `connection` made `change`: once it got past SYN_SENT it holds its place, and no time-wait socket is left there.
+    pub(crate) fn opening(&mut self, connection: &Connection, change: &StateChange) {
+        if !matches!(change.new, TcpState::SynRecv | TcpState::Established) || self.store.len() == 0 {
+            return;
+        }
+        let Some(place) = Place::of(connection.netns, &connection.tuple) else { return };
+        let Some(serial) = self.store.at_place(&place) else { return };
+        let taker = taker(connection, change);
+        let sweep = self.hooks.time_wait == TimeWaitSource::Sweep;
+        let Some(entry) = self.store.get_mut(serial) else { return };
+        if entry.origin.as_ref().is_none_or(|origin| origin.id == connection.id || origin.at > change.at) {
+            return;
+        }
+        if entry.end.is_none() {
+            let cause = if sweep { taken_by_sweep(entry, &taker) } else { Claim::Unknown(Reason::HookLoss) };
+            entry.vanish(taker.at, cause, Evidence::SameTuple);
+            if cause.value() == Some(&TimeWaitEnd::ReusedByConnect)
+                && let Some(end) = &mut entry.end
+            {
+                end.by = taker.opener;
+            }
+        }
+        entry.taker = entry.taker.or(Some(taker));
+        self.settle(serial);
+    }
+
+    /// A dump of time-wait sockets begins.
+    pub(crate) fn dump_begin(&mut self, begin: &DumpBegin) {
+        self.dump = Some(Dump { begin: begin.at, shown: HashMap::new() });
+    }
+
+    /// It shows this one.
+    pub(crate) fn row(&mut self, row: &SocketRow) {
+        if !row.mini {
+            return;
+        }
+        let (Some(dump), Some(serial)) = (&mut self.dump, self.store.find(&Names::of_row(row))) else {
+            return;
+        };
+        let sighting = Sighting { begin: dump.begin, substate: row.state, timer_ns: row.timer_ns };
+        dump.shown.insert(serial, sighting);
+    }
+
+    /// The dump is complete for some namespaces: what it did not show there is gone.
+    pub(crate) fn dump_end(&mut self, end: &DumpEnd) {
+        let Some(dump) = self.dump.take() else { return };
+        self.newest = self.newest.max(end.at);
+        let complete: HashSet<NetNs> = end.complete.iter().copied().collect();
+        for (serial, sighting) in &dump.shown {
+            if let Some(entry) = self.store.get_mut(*serial).filter(|entry| !entry.is_over()) {
+                entry.sight(*sighting, end.at);
+            }
+        }
+        let missing: Vec<Serial> = self
+            .store
+            .iter()
+            .filter(|(serial, entry)| entry.end.is_none() && !dump.shown.contains_key(serial))
+            .filter(|(_, entry)| {
+                entry.origin.as_ref().is_some_and(|origin| {
+                    origin.at < dump.begin && origin.netns.is_some_and(|netns| complete.contains(&netns))
+                })
+            })
+            .map(|(serial, _)| serial)
+            .collect();
+        let sweep = self.hooks.time_wait == TimeWaitSource::Sweep;
+        for serial in missing {
+            if let Some(entry) = self.store.get_mut(serial) {
+                let cause = if sweep { missed(entry) } else { Claim::Unknown(Reason::HookLoss) };
+                entry.vanish(end.at, cause, Evidence::SocketDump);
+                self.settle(serial);
+            }
+        }
+    }
+
+    /// No event before `at` can still come: what ended long enough before is told, once every loss up to then is known.
+    pub(crate) fn advance(&mut self, at: MonoNs, audit: &Audit) {
+        while let Some(serial) = self.settling.front().copied() {
+            let moment = self.store.get(serial).and_then(|entry| {
+                let origin = entry.origin.as_ref().map(|origin| origin.at);
+                entry.end.as_ref().map(|end| end.at).or(origin.filter(|_| !entry.existed()))
+            });
+            if let Some(moment) = moment {
+                let settled = moment.plus(self.settle_ns);
+                if settled > at || !audit.covers(settled) {
+                    return;
+                }
+                self.conclude(serial, audit);
+            }
+            self.settling.pop_front();
+            if let Some(entry) = self.store.get_mut(serial) {
+                entry.queued = false;
+            }
+        }
+    }
+
+    /// The stream is over.
+    pub(crate) fn finish(&mut self, audit: &Audit) {
+        self.settling.clear();
+        while let Some(serial) = self.store.oldest() {
+            self.conclude(serial, audit);
+            self.give_up(serial, audit);
+        }
+    }
+
+    /// Its settling time is over: tells what ended, or never was.
+    fn conclude(&mut self, serial: Serial, audit: &Audit) {
+        let never = self
+            .store
+            .get(serial)
+            .filter(|entry| entry.end.is_none())
+            .and_then(|entry| self.court(audit).never(entry, self.unmatched_until));
+        if let Some(cause) = never
+            && let Some(entry) = self.store.get_mut(serial)
+        {
+            entry.end = Some(End {
+                at: entry.last_at,
+                cause,
+                when: Claim::Unknown(Reason::DidNotHappen),
+                by: Claim::Unknown(Reason::NoTask),
+                substate: None,
+                unexplained: None,
+                vanished: false,
+            });
+        }
+        if self.store.get(serial).is_some_and(|entry| entry.end.is_some()) {
+            self.give_up(serial, audit);
+        }
+    }
+
+    /// Follows the entry no longer. One without a connection has nothing to tell.
+    fn give_up(&mut self, serial: Serial, audit: &Audit) {
+        let Some(entry) = self.store.remove(serial) else { return };
+        match &entry.origin {
+            Some(origin) => self.records.push_back(self.court(audit).record(&entry, origin)),
+            None => self.unmatched_until = self.unmatched_until.max(Some(entry.since)),
+        }
+    }
+
+    fn court<'a>(&self, audit: &'a Audit) -> Court<'a> {
+        Court { audit, hooks: self.hooks, settle_ns: self.settle_ns, now: self.newest }
+    }
+
+    fn settle(&mut self, serial: Serial) {
+        if let Some(entry) = self.store.get_mut(serial)
+            && !entry.queued
+        {
+            entry.queued = true;
+            self.settling.push_back(serial);
+        }
+    }
+
+    fn insert(&mut self, entry: Entry, audit: &Audit) -> Serial {
+        while self.store.len() >= self.capacity
+            && let Some(oldest) = self.store.oldest()
+        {
+            self.give_up(oldest, audit);
+        }
+        self.displace(&entry.names, entry.since);
+        self.store.insert(entry)
+    }
+
+    /// Its timer was set. Another's at the same address is over.
+    fn armed(&mut self, names: &Names, event: &TimeWaitEvent, audit: &Audit) {
+        if names.place.is_none() {
+            self.unmatched_until = self.unmatched_until.max(Some(event.at));
+        }
+        let found = self
+            .store
+            .find(names)
+            .filter(|serial| self.store.get(*serial).is_some_and(|entry| !entry.is_over()));
+        if found.is_none()
+            && let Some(serial) = names.address.and_then(|address| self.store.at_address(address))
+        {
+            self.vanish(serial, event.at, Evidence::TimeWaitHook);
+        }
+        let serial = match found {
+            Some(serial) => {
+                self.store.learn(serial, names);
+                serial
+            }
+            None => self.insert(Entry::new(*names, event.at), audit),
+        };
+        if let Some(entry) = self.store.get_mut(serial) {
+            entry.arm(event);
+        }
+    }
+
+    /// What the hooks saw of it before its connection's CLOSE.
+    fn early(&mut self, names: &Names, origin: &Origin) -> Option<Serial> {
+        let serial = self.store.find(names)?;
+        let entry = self.store.get(serial)?;
+        if entry.origin.is_some() {
+            return None;
+        }
+        if entry.since < origin.before {
+            self.store.remove(serial); // an earlier connection's, whose CLOSE was lost
+            return None;
+        }
+        Some(serial)
+    }
+
+    /// A time-wait socket whose place another socket had until now is gone.
+    fn displace(&mut self, names: &Names, at: MonoNs) {
+        if let Some(serial) = names.place.and_then(|place| self.store.at_place(&place))
+            && self.store.get(serial).is_some_and(|entry| entry.origin.is_some() && entry.end.is_none())
+        {
+            // What was seen of the later one until now may have been taken for this one's.
+            self.unmatched_until = self.unmatched_until.max(Some(at));
+            self.vanish(serial, at, Evidence::SameTuple);
+        }
+    }
+
+    /// It is gone, and its end was not seen.
+    fn vanish(&mut self, serial: Serial, at: MonoNs, proof: Evidence) {
+        let reason = match self.hooks.time_wait {
+            TimeWaitSource::Sweep => Reason::BetweenDumps,
+            _ => Reason::HookLoss,
+        };
+        if let Some(entry) = self.store.get_mut(serial).filter(|entry| entry.end.is_none()) {
+            entry.vanish(at, Claim::Unknown(reason), proof);
+            self.settle(serial);
+        }
+    }
+}
+
+/// What a connection that took the place proves, between two dumps.
+fn taken_by_sweep(entry: &Entry, taker: &Taker) -> Claim<TimeWaitEnd> {
+    let Some(sighting) = &entry.sighted else { return Claim::Unknown(Reason::BetweenDumps) };
+    if sighting.overdue() {
+        return Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]);
+    }
+    let nominal_end = sighting.timer_ns.map(|left| sighting.begin.plus(left));
+    let early = nominal_end.is_some_and(|nominal_end| taker.at < nominal_end);
+    let way = taker.way.filter(|way| {
+        early && (*way == TimeWaitEnd::ReusedByConnect || sighting.substate == TcpState::TimeWait)
+    });
+    match way {
+        Some(way) => Claim::known(way, [Evidence::SocketDump, Evidence::SameTuple]),
+        None => Claim::Unknown(Reason::BetweenDumps),
+    }
+}
+
+/// What its absence from a dump proves.
+fn missed(entry: &Entry) -> Claim<TimeWaitEnd> {
+    match &entry.sighted {
+        Some(sighting) if sighting.overdue() => Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]),
+        _ => Claim::Unknown(Reason::BetweenDumps),
+    }
+}
+
+fn taker(connection: &Connection, change: &StateChange) -> Taker {
+    let birth = connection.trace.first().map(|trace| trace.step);
+    let opened_at = birth.filter(|step| (step.old, step.new) == (TcpState::Close, TcpState::SynSent));
+    let accepted = birth.is_some_and(|step| (step.old, step.new) == (TcpState::Listen, TcpState::SynRecv));
+    let way = match (opened_at, accepted) {
+        (Some(_), _) => Some(TimeWaitEnd::ReusedByConnect),
+        (None, true) => Some(TimeWaitEnd::ReusedBySyn),
+        (None, false) => None,
+    };
+    let opener = match connection.opener {
+        Some(owner) => Claim::known(owner, [Evidence::SynSent, Evidence::LockOwned, Evidence::SameTuple]),
+        None => Claim::Unknown(Reason::NoTask),
+    };
+    Taker { at: change.at, way, opened_at: opened_at.map(|step| step.at), opener }
+}
+
+fn names(connection: &Connection) -> Names {
+    let known = match connection.id.socket {
+        SocketKey::Cookie(cookie) => Some(cookie),
+        SocketKey::Address(_) => None,
+    };
+    let cookie = connection.end.as_deref().and_then(|end| end.cookie).or(known);
+    Names { cookie, address: None, place: Place::of(connection.netns, &connection.tuple) }
+}
+
+fn origin(connection: &Connection, from_fin_wait2: Option<Claim<bool>>) -> Origin {
+    let end = connection.end.as_deref();
+    let before = connection.trace.iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.step.at);
+    Origin {
+        id: connection.id,
+        family: connection.family,
+        tuple: connection.tuple,
+        netns: connection.netns,
+        cgroup: connection.cgroup,
+        at: connection.last_seen_at(),
+        before,
+        orphan: end.and_then(|end| end.flags).is_some_and(|flags| flags.dead),
+        from_fin_wait2: from_fin_wait2.unwrap_or(Claim::Unknown(Reason::DidNotHappen)),
+    }
+}

@@ -1,0 +1,99 @@
+//! One end of a connection as a close record: what the pairing looks at is chosen, the rest is nothing in particular.
+
+use std::net::SocketAddr;
+
+use finwait_core::observation::Family;
+use finwait_core::record::{CloseRecord, Endpoint, Role, SeenFrom, Step, WaveTimes};
+use finwait_core::{BootId, Claim, ConnId, Cookie, Evidence, MonoNs, NetNs, Reason, SocketKey, TcpState};
+
+pub const MILLI: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000_000_000;
+
+pub struct End(CloseRecord);
+
+impl End {
+    pub fn new(cookie: u64, local: &str, remote: &str) -> Self {
+        let id = ConnId { boot: BootId(1), socket: SocketKey::Cookie(Cookie(cookie)), generation: cookie };
+        Self(nothing_known(id, endpoint(local), endpoint(remote)))
+    }
+
+    pub fn role(mut self, role: Role) -> Self {
+        self.0.role = Claim::known(role, [Evidence::Established]);
+        self
+    }
+
+    pub fn netns(mut self, netns: u32) -> Self {
+        self.0.netns = Some(NetNs(netns));
+        self
+    }
+
+    /// From first transition to CLOSE, in ms.
+    pub fn life(mut self, from: u64, to: u64) -> Self {
+        self.0.steps = vec![
+            Step { at: MonoNs(from * MILLI), old: TcpState::Close, new: TcpState::SynSent },
+            Step { at: MonoNs(to * MILLI), old: TcpState::FinWait2, new: TcpState::Close },
+        ];
+        self.0.last_seen_at = MonoNs(to * MILLI);
+        self.0.closed_at = Some(MonoNs(to * MILLI));
+        self
+    }
+
+    pub fn record(self) -> CloseRecord {
+        self.0
+    }
+}
+
+fn endpoint(text: &str) -> Endpoint {
+    let addr: SocketAddr = text.parse().unwrap();
+    Endpoint::new(addr.ip(), addr.port())
+}
+
+fn nothing_known(conn_id: ConnId, local: Endpoint, remote: Endpoint) -> CloseRecord {
+    const WHY: Reason = Reason::NotVisible;
+    CloseRecord {
+        conn_id,
+        family: Family::Inet,
+        local,
+        remote,
+        netns: None,
+        cgroup: None,
+        workload: None,
+        uid: None,
+        mark: None,
+        is_mptcp: None,
+        closed_at: None,
+        last_seen_at: MonoNs(0),
+        seen_from: SeenFrom::Handshake,
+        role: Claim::Unknown(WHY),
+        opener: Claim::Unknown(WHY),
+        acceptor: Claim::Unknown(WHY),
+        closer: Claim::Unknown(WHY),
+        holder: None,
+        cause: Claim::Unknown(WHY),
+        exit_signal: None,
+        first_closer: Claim::Unknown(WHY),
+        kind: Claim::Unknown(WHY),
+        reset: None,
+        timeout: None,
+        error: Claim::Unknown(WHY),
+        waves: Claim::Unknown(WHY),
+        wave_times: WaveTimes { waves: [Claim::Unknown(WHY); 4], slow: None },
+        half_closed_ns: Claim::Unknown(WHY),
+        half_closed_bytes: Claim::Unknown(WHY),
+        fin_retransmits: Claim::Unknown(WHY),
+        fin_outcome: Claim::Unknown(WHY),
+        successor: Claim::Unknown(WHY),
+        life_ns: Claim::Unknown(WHY),
+        handshake_ns: Claim::Unknown(WHY),
+        dwells: Vec::new(),
+        steps: Vec::new(),
+        steps_dropped: 0,
+        bytes_sent: Claim::Unknown(WHY),
+        bytes_received: Claim::Unknown(WHY),
+        srtt_us: Claim::Unknown(WHY),
+        total_retrans: None,
+        idle_send_ns: None,
+        idle_receive_ns: None,
+        chain_breaks: 0,
+    }
+}
