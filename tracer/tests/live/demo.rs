@@ -5,10 +5,11 @@ use std::process::Command;
 use tracer::scenario::catalog;
 
 use crate::process::FINWAIT;
+use crate::support::{output, spawn};
 
 #[test]
 fn demo_sees_all_it_made() {
-    let output = Command::new(FINWAIT).arg("demo").output().expect("finwait");
+    let output = output(Command::new(FINWAIT).arg("demo"));
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{stdout}\n{stderr}");
     let last = stdout.lines().last().expect("output");
@@ -23,12 +24,9 @@ fn demo_sees_all_it_made() {
 
 #[test]
 fn demo_ends_quietly_when_nobody_reads() {
-    let mut child = Command::new(FINWAIT)
-        .arg("demo")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("finwait");
+    let mut command = Command::new(FINWAIT);
+    command.arg("demo").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = spawn(&mut command);
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("wait");
     let stderr = String::from_utf8_lossy(&output.stderr);

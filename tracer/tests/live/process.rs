@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support;
+
 /// Longest wait for anything.
 const LIMIT: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -39,7 +41,7 @@ impl Finwait {
     pub(crate) fn attached_with_stdout(arguments: &[&str]) -> (Self, ChildStdout) {
         let mut command = Command::new(FINWAIT);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("start finwait");
+        let mut child = support::spawn(&mut command);
         let stdout = child.stdout.take().expect("stdout");
         let mut errors = child.stderr.take().expect("stderr");
         let stderr = thread::spawn(move || {

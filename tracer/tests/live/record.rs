@@ -16,7 +16,7 @@ use tracer::sink::{Context, JsonSink, RecordingSink, Sink, Tap};
 use tracer::source::{Polled, RecordingSource, Source};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
-use crate::support::attach;
+use crate::support::{self, attach};
 
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -67,8 +67,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     .expect("run");
     recording.flush().expect("flush");
 
-    let replay =
-        Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path).output().expect("finwait");
+    let replay = support::output(Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path));
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
     let replayed = String::from_utf8(replay.stdout).expect("text");
     let replayed: Vec<&str> = replayed.lines().filter(|line| line.contains("\"conn_id\"")).collect();

@@ -1,5 +1,8 @@
 //! What the tests share.
 
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
+
 use finwait_core::record::CloseRecord;
 use finwait_core::{TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice};
@@ -55,6 +58,28 @@ pub(crate) fn run(scenario: Scenario) -> Run {
     on_loopback_of(Namespace::new().expect("namespace"), |namespace| scenario.run(namespace))
 }
 
+/// A process that is being started holds copies of all open descriptors until it runs its program; what is closed
+/// meanwhile is closed by that process, and later. So nobody starts one while a scene is played.
+pub(crate) static SPAWNING: RwLock<()> = RwLock::new(());
+
+/// Starts `command` between scenes.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().expect("start a process")
+}
+
+/// Starts `command` between scenes and waits for its end.
+pub(crate) fn output(command: &mut Command) -> Output {
+    let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    child.wait_with_output().expect("wait for a process")
+}
+
+/// [`on_loopback`] for a scene that starts processes itself: no other one is played meanwhile.
+pub(crate) fn alone_on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
+    let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
+    watched(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
+}
+
 /// Runs `scene` with client and server on one host.
 pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
     on_loopback_of(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
@@ -62,6 +87,11 @@ pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run
 
 /// The same in `namespace`.
 pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
+    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    watched(namespace, scene)
+}
+
+fn watched(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
     let tap = Tap::open(namespace.client()).expect("tap");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let (made, seen) =
@@ -73,6 +103,7 @@ pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace
 
 /// Runs `scene` with client and server on two hosts, joined by a link.
 pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -> Run {
+    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
     let link = Link::new().expect("link");
     let taps = [link.near().client(), link.far().server()].map(|actor| Tap::open(actor).expect("tap"));
     let mut filter = only(link.near().inode());

@@ -82,10 +82,8 @@ fn both_tiers_see_the_same_of_one_traffic() {
 
 #[test]
 fn processes_cannot_be_filtered_by_in_the_classic_tier() {
-    let output = std::process::Command::new(crate::process::FINWAIT)
-        .args(["states", "--tier", "classic", "-p", "1"])
-        .output()
-        .expect("finwait");
+    let mut command = std::process::Command::new(crate::process::FINWAIT);
+    let output = crate::support::output(command.args(["states", "--tier", "classic", "-p", "1"]));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("-p") && stderr.lines().count() == 1, "{stderr}");

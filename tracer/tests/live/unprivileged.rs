@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 use crate::process::FINWAIT;
+use crate::support;
 
 const NOBODY: u32 = 65534;
 
@@ -16,7 +17,7 @@ fn as_nobody(arguments: &[&str]) -> Output {
     std::fs::copy(FINWAIT, &copy).expect("copy");
     let mut command = Command::new(&copy);
     command.args(arguments).current_dir("/").env("RUST_BACKTRACE", "1").uid(NOBODY).gid(NOBODY);
-    command.output().expect("finwait")
+    support::output(&mut command)
 }
 
 fn assert_one_sentence(arguments: &[&str], about: &str) {

@@ -108,7 +108,7 @@ fn close_against_a_zero_window_keeps_the_fin_behind_the_data() {
         until("a probe of the closed window", || {
             let log = link.log();
             let mut data = log.iter().filter(|judged| judged.toward == Toward::Server).map(|j| j.segment);
-            let last = data.clone().filter(|segment| segment.payload_bytes > 0).next_back();
+            let last = data.clone().rfind(|segment| segment.payload_bytes > 0);
             let before = last.map(|segment| segment.end_seq().wrapping_sub(1));
             Ok(data.any(|probe| probe.payload_bytes == 0 && Some(probe.seq) == before).then_some(()))
         })?;

@@ -9,7 +9,7 @@ use finwait_core::record::{CloseKind, FirstCloser, ResetCause, ResetDirection, S
 use finwait_core::{Reason, TcpState};
 use tracer::scenario::sides::{ACTIVE, client_side, reset_received, reset_sent, server_side};
 use tracer::scenario::stage::{Pair, Stage, shut_send};
-use tracer::scenario::{Fact, Made, MadeReset, MadeSide, Result, SideName};
+use tracer::scenario::{Fact, MadeReset, MadeSide, Result, SideName};
 
 use super::{dwell_ns, exchange, orderly, set_sysctl, set_tcp, single};
 use crate::support::{Run, on_loopback, over_link};

@@ -4,8 +4,8 @@
 mod closes;
 mod half_close;
 mod handshakes;
-//mod mptcp;
-//mod processes;
+mod mptcp;
+mod processes;
 mod resets;
 mod time_wait;
 mod timeouts;
@@ -16,9 +16,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use rustix::time::{ClockId, clock_gettime};
 use tracer::scenario::sides::{Orderly, client_side, server_side};
 use tracer::scenario::stage::{Listening, Pair, Stage, answer_end, pass};
-use tracer::scenario::{
-    Actor, Context, Fact, Made, MadeConnection, MadeSide, Result, ScenarioError, SideName, sides,
-};
+use tracer::scenario::{Actor, Context, Fact, Made, MadeConnection, MadeSide, Result, sides};
 
 use finwait_core::MonoNs;
 use finwait_core::record::{CloseRecord, Successor};

@@ -147,7 +147,7 @@ fn gives_up(
 
 #[test]
 fn keepalive_death() {
-    let run = gives_up("keepalive death", true, |stage, client| {
+    let run = gives_up("keepalive death", true, |_, client| {
         let second = Duration::from_secs(1);
         let probes = TcpKeepalive::new().with_time(second).with_interval(second).with_retries(2);
         SockRef::from(&client).set_tcp_keepalive(&probes)?;
@@ -161,7 +161,7 @@ fn keepalive_death() {
 
 #[test]
 fn user_timeout() {
-    let run = gives_up("user timeout", true, |stage, client| {
+    let run = gives_up("user timeout", true, |_, client| {
         SockRef::from(&client).set_tcp_user_timeout(Some(Duration::from_millis(700)))?;
         (&client).write_all(b"lost")?;
         Ok(client)
