@@ -156,6 +156,8 @@ named! {
         AllAcked = "all_acked",
         /// Something we sent was not acknowledged
         Unacked = "unacked",
+        /// Data waited to be sent ahead of our FIN (write_seq past snd_nxt)
+        Unsent = "unsent",
         /// TCP_LINGER2 below 0
         Linger2Negative = "linger2_negative",
         /// Keepalive probes were unanswered

@@ -15,10 +15,10 @@ use tracer_common::TcpState;
 use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::observation::Hooks;
+use crate::observation::{Hooks, StateChange};
 use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
-use crate::tracker::{Audit, Connection};
+use crate::tracker::{Audit, Connection, difference};
 
 /// What is known of the whole stream when a connection's record is made.
 #[derive(Clone, Copy, Debug)]
@@ -134,21 +134,43 @@ fn role(connection: &Connection, continuity: &Continuity) -> Claim<Role> {
     }
 }
 
-/// FIN_WAIT1 alone does not tell: the peer's FIN may be under way. What it is left for does.
+/// FIN_WAIT1 alone does not tell: the peer's FIN may be under way, and data waiting ahead of ours. What it is left for does.
 fn first_closer(connection: &Connection, continuity: &Continuity) -> Claim<FirstCloser> {
     use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
     for step in continuity.proven(connection).map(|trace| trace.step).filter(|step| step.old != step.new) {
         match (step.old, step.new) {
-            (_, Closing) => return Claim::known(FirstCloser::Both, [Evidence::Closing]),
+            (_, Closing) => return crossed(connection.closing.unsent_at_closing_bytes),
             (_, FinWait2) => return Claim::known(FirstCloser::Local, [Evidence::FinWait2]),
             (_, CloseWait) => return Claim::known(FirstCloser::Peer, [Evidence::CloseWait]),
-            (Closing, _) => return Claim::known(FirstCloser::Both, [Evidence::StateLeft]),
-            (FinWait1 | FinWait2, _) => return Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
+            // CLOSING was entered unseen: whether our FIN had left by then, too.
+            (Closing, _) => return Claim::Unknown(continuity.missing_inside()),
+            (FinWait1, _) => return left_fin_wait1(connection),
+            (FinWait2, _) => return Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
             (CloseWait | LastAck, _) => return Claim::known(FirstCloser::Peer, [Evidence::StateLeft]),
             _ => {}
         }
     }
     Claim::Unknown(if connection.end.is_some() { Reason::DidNotHappen } else { Reason::EndNotSeen })
+}
+
+/// The peer's FIN found ours unacknowledged: on its way, or still behind `unsent` data.
+fn crossed(unsent_bytes: Option<u32>) -> Claim<FirstCloser> {
+    match unsent_bytes {
+        Some(0) => Claim::known(FirstCloser::Both, [Evidence::Closing]),
+        Some(_) => Claim::known(FirstCloser::Peer, [Evidence::Closing, Evidence::Unsent]),
+        None => Claim::Unknown(Reason::FieldAbsent),
+    }
+}
+
+/// The connection ended in FIN_WAIT1; where data still waited ahead of our FIN, nobody has sent one.
+fn left_fin_wait1(connection: &Connection) -> Claim<FirstCloser> {
+    let unsent = |end: &StateChange| difference(end.tcp.write_seq, end.tcp.snd_nxt);
+    match connection.end.as_deref().map(unsent) {
+        Some(Some(0)) => Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
+        Some(Some(_)) => Claim::Unknown(Reason::DidNotHappen),
+        Some(None) => Claim::Unknown(Reason::FieldAbsent),
+        None => Claim::Unknown(Reason::EndNotSeen),
+    }
 }
 
 fn life(connection: &Connection, continuity: &Continuity) -> Claim<u64> {

@@ -12,7 +12,7 @@ use finwait_core::record::{
     Waves,
 };
 use finwait_core::{Evidence, Reason, TcpState};
-use script::{MILLI, SECOND, Script, Sock, accepted, opened};
+use script::{MILLI, RESETS, SECOND, Script, Sock, accepted, opened};
 
 fn dwell_ns(close: &CloseRecord, state: TcpState) -> Result<u64, Reason> {
     let dwell = close.dwells.iter().find(|dwell| dwell.state == state).expect("the state was passed through");
@@ -25,6 +25,7 @@ fn client_closes(script: &mut Script, sock: &mut Sock, at: u64) {
     script.step(sock, at, Established, FinWait1);
     let tcp = sock.tcp();
     tcp.write_seq = tcp.write_seq.map(|n| n + 1);
+    tcp.snd_nxt = tcp.write_seq;
     sock.softirq().flags(true, false);
 }
 
@@ -83,7 +84,7 @@ fn client_closes_and_the_peer_keeps_its_half_open_while_the_application_waits() 
 
 #[test]
 fn what_follows_an_orphans_fin_wait2_is_not_guessed() {
-    let mut script = Script::new();
+    let mut script = Script::new().hooks(RESETS);
     let mut sock = opened(&mut script, 1);
     client_closes(&mut script, &mut sock, 10 * MILLI);
     fin_acked(&mut script, &mut sock, 50 * MILLI, 7);
@@ -94,6 +95,16 @@ fn what_follows_an_orphans_fin_wait2_is_not_guessed() {
     assert_eq!(close.waves.reason(), Some(Reason::HiddenFinWait2));
     assert_eq!(dwell_ns(&close, FinWait2), Err(Reason::HiddenFinWait2));
     assert_eq!(dwell_ns(&close, FinWait1), Ok(40 * MILLI));
+}
+
+#[test]
+fn an_orphan_that_leaves_fin_wait2_at_once_may_have_been_aborted_unless_resets_are_seen() {
+    let mut script = Script::new();
+    let mut sock = opened(&mut script, 1);
+    client_closes(&mut script, &mut sock, 10 * MILLI);
+    fin_acked(&mut script, &mut sock, 50 * MILLI, 7);
+    script.step(&mut sock, 50 * MILLI + 2000, FinWait2, Close).quiet(SECOND, 0);
+    assert_eq!(script.close().kind.reason(), Some(Reason::HiddenFinWait2));
 }
 
 #[test]

@@ -6,26 +6,16 @@ mod script;
 
 use finwait_core::TcpState::{Close, CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
 use finwait_core::observation::{
-    Hooks, Program, ReasonName, ResetEvent, RetransmitCause, RetransmitEvent, SocketKind, Stream, Subject,
+    Program, ReasonName, ResetEvent, RetransmitCause, RetransmitEvent, SocketKind, Stream, Subject,
 };
 use finwait_core::record::{
     CloseKind, CloseRecord, FinOutcome, FinRetransmits, LocalCause, ResetCause, ResetDirection, WaveTime,
 };
 use finwait_core::{Evidence, MonoNs, Observation, Reason};
-use script::{MILLI, SECOND, Script, Sock, accepted, opened};
-
-const HOOKS: Hooks = Hooks {
-    resets_sent: true,
-    reset_reasons: true,
-    resets_received: true,
-    retransmits: true,
-    accepts: false,
-    time_wait: finwait_core::observation::TimeWaitSource::Off,
-    sockets: false,
-};
+use script::{MILLI, RESETS, SECOND, Script, Sock, accepted, opened};
 
 fn hooked() -> Script {
-    Script::new().hooks(HOOKS)
+    Script::new().hooks(RESETS)
 }
 
 fn subject(cookie: u64) -> Subject {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use finwait_core::record::CloseRecord;
 use finwait_core::{Claim, Cookie, MonoNs, Observation, Record, SocketKey, TcpState, TrackerConfig};
 use proptest::prelude::*;
-use script::{MILLI, SECOND, Script, Sock, accepted, opened, run};
+use script::{MILLI, RESETS, SECOND, Script, Sock, accepted, opened, run};
 
 /// A way from ESTABLISHED to CLOSE, and how the socket shows itself on each step.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +127,7 @@ fn walk(script: &mut Script, cookie: u64, way: Way, accept: bool) {
 
 fn scripts() -> impl Strategy<Value = Script> {
     prop::collection::vec((0..WAYS.len(), any::<bool>()), 1..12).prop_map(|ways| {
-        let mut script = Script::new();
+        let mut script = Script::new().hooks(RESETS);
         for (index, (way, accept)) in ways.into_iter().enumerate() {
             walk(&mut script, index as u64 + 1, WAYS[way], accept);
         }

@@ -144,7 +144,7 @@ impl LiveSource {
                 "without processes and socket details, as the classic trace point alone can be used: {reason}"
             ));
         }
-        let source = Self::new(probe, stop)?.with_workloads();
+        let source = Self::new(probe, stop)?;
         let source = match Listing::start(netns_of(&live.kernel_filter), source.sweeps()) {
             Ok(listing) => source.listing_by(listing),
             Err(error) => {
@@ -155,7 +155,8 @@ impl LiveSource {
         if let Err(error) = source.probe.drop_privileges(&[]) {
             notes.push(format!("privileges are kept that are not needed any more: {error}"));
         }
-        let mut source = source;
+        // Threads started from here on have nothing left to give up.
+        let mut source = source.with_workloads();
         source.ring = source.ring.with_pause(live.wake_pause);
         Ok((source, notes))
     }

@@ -17,6 +17,7 @@ const SENT_WITHIN_NS: u64 = 5_000_000;
 pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChange, view: &View) -> Ending {
     let sent = sent(connection, end);
     let mut ending = match (&ending.kind, sent) {
+        _ if ending.hidden_fin_wait2 => hidden(ending, end, sent.is_some(), view),
         (Claim::Unknown(Reason::AbortWithoutError), Some(_)) => by_kernel(end),
         (Claim::Known { value: CloseKind::Killed, .. }, Some(_)) => {
             add(ending, end, ResetCause::Administrator)
@@ -40,6 +41,19 @@ pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChan
         reset.reason = reason(reset, sent, end, view);
     }
     ending
+}
+
+/// An orphan that leaves FIN_WAIT2 without error went on in a mini-socket, or was aborted at once by data that came with the
+/// acknowledgement of its FIN (`tcp_rcv_state_process`): only the reset that follows the abort tells.
+fn hidden(ending: Ending, end: &StateChange, sent: bool, view: &View) -> Ending {
+    if sent {
+        let proof = EvidenceSet::of([Evidence::StateLeft, Evidence::SockDead, Evidence::ResetSent]);
+        return Ending::reset_sent(end, ResetCause::DataAfterClose, proof);
+    }
+    if view.hooks.resets_sent && view.hooks_whole(end.at, end.at.plus(SENT_WITHIN_NS)) {
+        return Ending { kind: with(ending.kind, Evidence::NoResetSent), ..ending };
+    }
+    Ending { kind: Claim::Unknown(Reason::HiddenFinWait2), ..ending }
 }
 
 /// The reset that the function which ended the connection sent: after its last transition or right before it.

@@ -27,6 +27,8 @@ pub(super) fn times(
         Some(CloseKind::Active) => close.active(),
         Some(CloseKind::Passive) => close.passive(waves),
         Some(CloseKind::Simultaneous) => close.simultaneous(),
+        // Our FIN was acknowledged, whatever became of the rest.
+        None if ending.hidden_fin_wait2 => close.active(),
         Some(_) => close.cut_short(),
         None => [Claim::Unknown(ending.kind.reason().unwrap_or(Reason::NoKnownWay)); 4],
     };

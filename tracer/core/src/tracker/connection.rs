@@ -66,6 +66,8 @@ pub(crate) struct Closing {
     /// bytes_acked when the peer's FIN came first
     pub(crate) acked_before_bytes: Option<u64>,
     pub(crate) began: Option<LocalBegin>,
+    /// write_seq − snd_nxt when the peer's FIN found ours unacknowledged
+    pub(crate) unsent_at_closing_bytes: Option<u32>,
 }
 
 /// See the module.
@@ -216,7 +218,8 @@ impl Connection {
 
     fn learn_tuple(&mut self, change: &StateChange) {
         let mut tuple = Tuple::of(change);
-        if change.old == TcpState::Close && change.num.is_none() {
+        // The classic trace point never shows whether a port is held.
+        if change.old == TcpState::Close && change.num.is_none() && change.tcp.write_seq.is_some() {
             self.stale_port = change.inet_sport;
         }
         if change.old == TcpState::SynSent && change.new == TcpState::Close {
@@ -259,6 +262,9 @@ impl Connection {
         }
         self.note_begin(change);
         match (change.old, change.new) {
+            (TcpState::FinWait1, TcpState::Closing) => {
+                self.closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
+            }
             (TcpState::FinWait1, TcpState::FinWait2) => self.closing.fin_wait2_clock_ns = tcp.clock_cache_ns,
             (TcpState::CloseWait, TcpState::LastAck) => {
                 self.closing.ack_pending = difference(tcp.rcv_nxt, tcp.rcv_wup).map(|bytes| bytes != 0);

@@ -32,6 +32,17 @@ pub struct Sock {
     pub now: StateChange,
 }
 
+/// Resets and retransmissions are seen.
+pub const RESETS: Hooks = Hooks {
+    resets_sent: true,
+    reset_reasons: true,
+    resets_received: true,
+    retransmits: true,
+    accepts: false,
+    time_wait: finwait_core::observation::TimeWaitSource::Off,
+    sockets: false,
+};
+
 pub fn task(tgid: u32, comm: &str) -> Task {
     Task {
         tgid: Pid(tgid),

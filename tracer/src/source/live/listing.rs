@@ -13,7 +13,9 @@ use finwait_core::{MonoNs, NetNs, Observation, TcpState};
 
 use crate::enrich::{Holder, Holders, holders};
 use crate::probe::host::monotonic_now;
-use crate::snapshot::{DiagError, Dump, Namespaces, Plan, Row, SocketKind, States, Sweep, Sweeper};
+use crate::snapshot::{
+    DiagError, Dump, Namespaces, Plan, Refreshed, Row, SocketKind, States, Sweep, Sweeper,
+};
 
 /// Full sockets alone: time-wait sockets belong to no connection that is followed.
 const CONNECTIONS: States = States::of(&[
@@ -104,7 +106,7 @@ impl Listing {
         let (listed, gone) = match &self.maker {
             Maker::First(first) => match first.try_recv() {
                 Ok((listed, namespaces)) => {
-                    let plan = Plan { states: States::TIME_WAIT, interval: None };
+                    let plan = Plan { states: States::TIME_WAIT, interval: None, refresh: false };
                     self.maker = Sweeper::start(namespaces, plan)
                         .map_or(Maker::None, |sweeper| Maker::Later(Box::new(sweeper)));
                     (Some(listed), false)
@@ -154,7 +156,15 @@ impl Listing {
 fn first_dump(mut namespaces: Namespaces) -> (Listed, Namespaces) {
     let begin = monotonic_now();
     let dumps = namespaces.dump_all(CONNECTIONS);
-    let sweep = Sweep { begin, end: monotonic_now(), states: CONNECTIONS, requested: true, dumps };
+    let sweep = Sweep {
+        begin,
+        end: monotonic_now(),
+        states: CONNECTIONS,
+        requested: true,
+        refreshed: Refreshed::default(),
+        unreachable: Vec::new(),
+        dumps,
+    };
     let inodes: HashSet<u64> = rows(&sweep).filter_map(|row| row.inode).collect();
     // Who holds them is worth having and not needed.
     let holders = holders(&inodes).unwrap_or_default();
