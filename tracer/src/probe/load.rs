@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeSet,
     fs::File,
     os::fd::{AsFd, AsRawFd},
 };
@@ -11,6 +12,7 @@ use aya::{
     maps::{MapData, MapError, PerCpuArray, RingBuf},
     programs::ProgramError,
 };
+use finwait_core::NetNs;
 use finwait_core::{
     MonoNs,
     observation::{Hooks, Tier, TimeWaitSource},
@@ -130,6 +132,7 @@ pub struct Probe {
     tier: Tier,
     since: MonoNs,
     filtered: bool,
+    netns: Option<BTreeSet<NetNs>>,
     fallback: Option<String>,
     present: u64,
     ring: Option<RingBuf<MapData>>,
@@ -182,7 +185,7 @@ impl Probe {
                 },
             },
         };
-        attached.finish(since, may_cut_short(&config.filter), fallback)
+        attached.finish(since, &config.filter, fallback)
     }
 
     /// A moment before which nothing was attached.
@@ -195,6 +198,12 @@ impl Probe {
     #[must_use]
     pub fn is_filtered(&self) -> bool {
         self.filtered
+    }
+
+    /// The network namespaces that the filter names; `None` is all.
+    #[must_use]
+    pub fn netns(&self) -> Option<BTreeSet<NetNs>> {
+        self.netns.clone()
     }
 
     /// The tier in force.
@@ -288,7 +297,12 @@ struct Attached {
 type Tried = Result<Attached, String>;
 
 impl Attached {
-    fn finish(self, since: MonoNs, filtered: bool, fallback: Option<String>) -> Result<Probe, ProbeError> {
+    fn finish(
+        self,
+        since: MonoNs,
+        filter: &KernelFilter,
+        fallback: Option<String>,
+    ) -> Result<Probe, ProbeError> {
         let Self { tier, present, mut links, mut object, hooks, decoder } = self;
         let mut hooks = hooks;
         // Last: what the transitions' programs saw last was seen by the hooks too.
@@ -303,7 +317,8 @@ impl Attached {
         Ok(Probe {
             tier,
             since,
-            filtered,
+            filtered: may_cut_short(filter),
+            netns: netns_of(filter),
             fallback,
             present,
             ring: Some(
@@ -321,6 +336,12 @@ impl Attached {
             object,
         })
     }
+}
+
+/// The namespaces that a filter names; `None` is all.
+fn netns_of(filter: &KernelFilter) -> Option<BTreeSet<NetNs>> {
+    let named = filter.netns.iter().take(filter.netns_count as usize).map(|inode| NetNs(*inode));
+    (filter.netns_count > 0).then(|| named.collect())
 }
 
 /// Ports and addresses are not settled yet when a connection begins, so the kernel has to let that pass.

@@ -76,6 +76,8 @@ pub fn track_with<T, E: From<ScenarioError>>(
 ) -> Result<(T, Seen), E> {
     let stop = Stop::new().map_err(ScenarioError::from)?;
     let source = LiveSource::new(probe, stop.waker()).map_err(ScenarioError::from)?;
+    // Without sock_diag time-wait sockets may go unseen, which their records say.
+    let (source, _unlisted) = source.with_listing();
     match reading {
         Reading::Afterwards => {
             let made = traffic()?;

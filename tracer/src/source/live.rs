@@ -3,12 +3,10 @@
 //! Counters are read before the ring is found empty and handed on after what it held, so that a loss that they know of
 //! has shown up as a missing number first, where it shows up at all.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use finwait_core::observation::{Counters, Host, SCHEMA, TimeWaitSource, Watermark};
-use finwait_core::{MonoNs, NetNs, Observation};
-use tracer_common::KernelFilter;
+use finwait_core::{MonoNs, Observation};
 
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
@@ -73,14 +71,15 @@ impl LiveSource {
         })
     }
 
-    /// Also lists the sockets of `wanted` namespaces (of all that can be reached, if `None`): now, after a loss, and for
-    /// time-wait sockets where no hook shows them. Call it while privileges last.
-    ///
-    /// # Errors
-    /// sock_diag is not to be had.
-    pub fn with_listing(self, wanted: Option<BTreeSet<NetNs>>) -> Result<Self, SourceError> {
-        let listing = Listing::start(wanted, self.sweeps()).map_err(SourceError::kernel)?;
-        Ok(self.listing_by(listing))
+    /// Also lists the sockets of the namespaces that the probe sees: now, after a loss, and for time-wait sockets where no
+    /// hook shows them. Call it while privileges last. Where sock_diag is not to be had the stream does without, and the
+    /// reason comes back.
+    #[must_use]
+    pub fn with_listing(self) -> (Self, Option<SourceError>) {
+        match Listing::start(self.probe.netns(), self.sweeps()) {
+            Ok(listing) => (self.listing_by(listing), None),
+            Err(error) => (self.without_listing(), Some(SourceError::kernel(error))),
+        }
     }
 
     fn listing_by(mut self, listing: Listing) -> Self {
@@ -144,14 +143,10 @@ impl LiveSource {
                 "without processes and socket details, as the classic trace point alone can be used: {reason}"
             ));
         }
-        let source = Self::new(probe, stop)?;
-        let source = match Listing::start(netns_of(&live.kernel_filter), source.sweeps()) {
-            Ok(listing) => source.listing_by(listing),
-            Err(error) => {
-                notes.push(format!("connections from before are known only once they change: {error}"));
-                source.without_listing()
-            }
-        };
+        let (source, unlisted) = Self::new(probe, stop)?.with_listing();
+        if let Some(error) = unlisted {
+            notes.push(format!("connections from before are known only once they change: {error}"));
+        }
         if let Err(error) = source.probe.drop_privileges(&[]) {
             notes.push(format!("privileges are kept that are not needed any more: {error}"));
         }
@@ -274,12 +269,6 @@ impl Source for LiveSource {
         // Counters read earlier do not cover what happened since.
         self.counters = None;
     }
-}
-
-/// The namespaces that a filter names; `None` is all.
-fn netns_of(filter: &KernelFilter) -> Option<BTreeSet<NetNs>> {
-    let named = filter.netns.iter().take(filter.netns_count as usize).map(|inode| NetNs(*inode));
-    (filter.netns_count > 0).then(|| named.collect())
 }
 
 fn host(probe: &Probe) -> Result<Host, SourceError> {
