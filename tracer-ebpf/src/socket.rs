@@ -31,6 +31,7 @@ pub(crate) struct Transition {
 pub(crate) fn prime(context: &BtfTracePointContext) -> Option<()> {
     let cpu = Cpu::this()?;
     let seen = arguments(context);
+    tokens::forget_birth(cpu, seen);
     tokens::push(cpu, Rank::PRIME, seen);
     if let Some(transition) = relevant(seen) {
         let depth = cpu.enter(PROGRAM_PRIME);

@@ -14,7 +14,8 @@
 //!
 //! Why nothing is found that was not seen: each program has a ring of tokens of its own, so each has one writer; a slot is
 //! invalid while it is written; and a token names the socket's cookie, so that one that was left over does not stand for
-//! the next socket at the same address.
+//! the next socket at the same address. Up to 6.15 a child still carries its listener's cookie when it leaves LISTEN, so
+//! there its next transition, which follows at once, makes prime forget the token of the first.
 //!
 //! The last shadow takes the token away. If that one was skipped the token is left over, until its slot is needed: a free
 //! slot is taken first, so that a task that is kept waiting between two programs finds its token later.
@@ -25,7 +26,7 @@
 
 use core::ptr::{read_volatile, write_volatile};
 
-use tracer_common::{TOKEN_RINGS, TOKENS, Token, TokenRing};
+use tracer_common::{TOKEN_RINGS, TOKENS, TcpState, Token, TokenRing};
 
 use crate::{cpu::Cpu, object::Object, socket};
 
@@ -67,6 +68,28 @@ pub(crate) fn push(cpu: Cpu, rank: Rank, seen: Seen) {
         write_volatile((&raw mut (*token).socket).cast::<*const u8>(), seen.socket.address());
         write_volatile(&raw mut (*token).cookie, cookie);
         write_volatile(&raw mut (*token).states, seen.states());
+    }
+}
+
+/// Called by prime: a child that is established was born by now, and whoever was to look for that token has done so.
+#[inline(always)]
+pub(crate) fn forget_birth(cpu: Cpu, seen: Seen) {
+    if seen.old != TcpState::SynRecv.raw() || seen.new != TcpState::Established.raw() {
+        return;
+    }
+    let birth = Seen { old: TcpState::Listen.raw(), new: TcpState::SynRecv.raw(), ..seen };
+    let mut number = 0;
+    while number < TOKENS as u64 {
+        // SAFETY: as in `push`.
+        unsafe {
+            let token = slot(ring(cpu, Rank::PRIME.0), number);
+            if read_volatile(&raw const (*token).states) == birth.states()
+                && read_volatile((&raw const (*token).socket).cast::<*const u8>()) == birth.socket.address()
+            {
+                write_volatile(&raw mut (*token).states, INVALID);
+            }
+        }
+        number += 1;
     }
 }
 
