@@ -121,6 +121,17 @@ pub fn shortfalls(record: &CloseRecord, made: &MadeSide, depth: Depth) -> Vec<St
     found
 }
 
+/// What is true of `made` and this record leaves open: name and reason.
+#[must_use]
+pub fn open_claims(record: &CloseRecord, made: &MadeSide) -> Vec<(String, String)> {
+    let truths = MadeSide { successor: Fact::Open, waves: Fact::Open, ..made.clone() }.shown_where_true();
+    let mut found = Vec::new();
+    each_claim(record, &truths, |name, silent, _| {
+        found.extend(silent.map(|reason| (name.to_owned(), reason)));
+    });
+    found
+}
+
 /// What this record says that is not so.
 #[must_use]
 pub fn false_claims(record: &CloseRecord, made: &MadeSide) -> Vec<String> {
@@ -155,8 +166,17 @@ fn each_claim(
     claim("kind", hold(&record.kind, made.kind));
     claim("waves", hold(&record.waves, made.waves));
     claim("successor", hold(&record.successor, made.successor));
+    claim("cause", hold(&record.cause, made.cause));
+    claim("outcome of the FIN", hold(&record.fin_outcome, made.fin_outcome));
     claim("bytes sent", hold(&record.bytes_sent, made.bytes_sent));
     claim("bytes received", hold(&record.bytes_received, made.bytes_received));
+    match &record.timeout {
+        Some(said) => claim("timeout", hold(said, made.timeout)),
+        None if matches!(made.timeout, Fact::Shown(_)) => {
+            claim("timeout", (Some("left out".to_owned()), None));
+        }
+        None => {}
+    }
     match (&record.reset, &made.reset) {
         (Some(said), Some(made)) => {
             claim("reset direction", hold(&said.direction, made.direction));

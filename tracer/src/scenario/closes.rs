@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::error::{Context, Result, ScenarioError};
 use finwait_core::TcpState::{Close, Closing, Established, FinWait1, FinWait2, SynRecv, SynSent};
-use finwait_core::record::{CloseKind, FirstCloser, Role, Successor, Waves};
+use finwait_core::record::{CloseKind, FirstCloser, LocalCause, Role, Successor, Waves};
 use socket2::{Domain, Socket, Type};
 
 use super::made::{Fact, Made, MadeConnection, MadeSide};
@@ -77,6 +77,7 @@ pub(super) fn half_close(stage: &Stage<'_>, name: &'static str) -> Result<Made> 
         ..orderly(true, false)
     };
     facts.describe(stage, &mut mine, &mut theirs);
+    mine.cause = Fact::True(LocalCause::Shutdown);
     stage.single(name, listening, (local, remote), (mine, theirs))
 }
 
@@ -90,6 +91,7 @@ pub(super) fn shutdown_then_close(stage: &Stage<'_>, name: &'static str) -> Resu
     let mut mine = client_side(stage, &[FinWait1, FinWait2, FinWait2, Close]);
     let mut theirs = server_side(&PASSIVE);
     orderly(true, false).describe(stage, &mut mine, &mut theirs);
+    mine.cause = Fact::True(LocalCause::Shutdown);
     theirs.waves = Fact::Shown(Waves::Four);
     stage.single(name, listening, (local, remote), (mine, theirs))
 }
@@ -147,6 +149,7 @@ pub(super) fn crossed(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
     // The server's FIN was acknowledged before the client's came: for it, the client answered.
     let mut theirs = server_side(&ACTIVE);
     theirs.kind = Fact::Shown(CloseKind::Active);
+    theirs.cause = Fact::True(LocalCause::Shutdown);
     theirs.closer = Fact::Shown(stage.server().owner());
     theirs.successor = Fact::Shown(Successor::TimeWait);
     theirs.bytes_sent = Fact::Shown(0);

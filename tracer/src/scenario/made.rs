@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use finwait_core::TcpState;
 use finwait_core::record::{
-    CloseKind, FirstCloser, Owner, ResetCause, ResetDirection, Role, Successor, Waves,
+    CloseKind, FinOutcome, FirstCloser, LocalCause, Owner, ResetCause, ResetDirection, Role, Successor,
+    TimeoutCause, Waves,
 };
 
 /// What is true, and how much of it the events show.
@@ -21,6 +22,11 @@ pub enum Fact<T> {
 }
 
 impl<T: Copy> Fact<T> {
+    /// [`Fact::Shown`] where it is true.
+    fn shown(self) -> Self {
+        self.truth().map_or(self, Self::Shown)
+    }
+
     /// What is true, where that is known.
     #[must_use]
     pub fn truth(self) -> Option<T> {
@@ -87,11 +93,41 @@ pub struct MadeSide {
     pub bytes_sent: Fact<u64>,
     /// Payload bytes received
     pub bytes_received: Fact<u64>,
+    /// What began this side's share of the close
+    pub cause: Fact<LocalCause>,
+    /// What became of this side's FIN
+    pub fin_outcome: Fact<FinOutcome>,
+    /// What the kernel gave up waiting for
+    pub timeout: Fact<TimeoutCause>,
     /// The FIN waited behind unsent data
     pub unsent: bool,
 }
 
 impl MadeSide {
+    /// The same, as if the events proved all that is true.
+    pub(super) fn shown_where_true(self) -> Self {
+        Self {
+            role: self.role.shown(),
+            opener: self.opener.shown(),
+            closer: self.closer.shown(),
+            first_closer: self.first_closer.shown(),
+            kind: self.kind.shown(),
+            waves: self.waves.shown(),
+            successor: self.successor.shown(),
+            cause: self.cause.shown(),
+            fin_outcome: self.fin_outcome.shown(),
+            timeout: self.timeout.shown(),
+            bytes_sent: self.bytes_sent.shown(),
+            bytes_received: self.bytes_received.shown(),
+            reset: self.reset.map(|reset| MadeReset {
+                direction: reset.direction.shown(),
+                cause: reset.cause.shown(),
+                unread: reset.unread.shown(),
+            }),
+            ..self
+        }
+    }
+
     /// A side that passes through `states`; a state twice in a row is close() after shutdown().
     #[must_use]
     pub fn through(states: &[TcpState]) -> Self {
@@ -107,6 +143,9 @@ impl MadeSide {
             successor: Fact::Open,
             bytes_sent: Fact::Open,
             bytes_received: Fact::Open,
+            cause: Fact::Open,
+            fin_outcome: Fact::Open,
+            timeout: Fact::Open,
             unsent: false,
         }
     }

@@ -4,7 +4,7 @@ use finwait_core::TcpState::{
     self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
 };
 use finwait_core::record::{
-    CloseKind, FirstCloser, Owner, ResetCause, ResetDirection, Role, Successor, Waves,
+    CloseKind, FinOutcome, FirstCloser, LocalCause, Owner, ResetCause, ResetDirection, Role, Successor, Waves,
 };
 
 use super::made::{Fact, MadeReset, MadeSide};
@@ -55,6 +55,7 @@ pub fn reset_received(mut side: MadeSide) -> MadeSide {
     side.kind = Fact::Shown(CloseKind::Reset);
     side.first_closer = Fact::Never;
     side.closer = Fact::Never;
+    side.cause = Fact::Never;
     side.successor = Fact::Shown(Successor::Nothing);
     side.waves = Fact::Never;
     side.reset = Some(MadeReset {
@@ -71,6 +72,13 @@ pub fn reset_sent(mut side: MadeSide, closer: Owner, cause: ResetCause, unread: 
     side.kind = Fact::Shown(CloseKind::Reset);
     side.first_closer = Fact::Never;
     side.closer = Fact::Shown(closer);
+    side.cause = Fact::True(match cause {
+        ResetCause::Disconnect => LocalCause::Disconnect,
+        ResetCause::ListenerClosed => LocalCause::ListenerClosed,
+        ResetCause::Administrator => LocalCause::Administrator,
+        ResetCause::Keepalive => LocalCause::KernelTimer,
+        _ => LocalCause::Close,
+    });
     side.successor = Fact::Shown(Successor::Nothing);
     side.waves = Fact::Never;
     side.reset = Some(MadeReset {
@@ -104,6 +112,10 @@ impl Orderly {
         (client.bytes_sent, client.bytes_received) = (Fact::Shown(self.sent), Fact::Shown(self.received));
         (server.bytes_sent, server.bytes_received) = (Fact::Shown(self.received), Fact::Shown(self.sent));
         let (first, second) = if self.client_first { (client, server) } else { (server, client) };
+        for side in [&mut *first, &mut *second] {
+            side.cause = Fact::True(LocalCause::Close);
+            side.fin_outcome = Fact::Shown(FinOutcome::Acknowledged);
+        }
         first.kind = Fact::Shown(CloseKind::Active);
         first.first_closer = Fact::Shown(FirstCloser::Local);
         first.waves = self.waves;

@@ -1,12 +1,14 @@
 //! What the tests share.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 
-use finwait_core::record::CloseRecord;
+use finwait_core::record::{CloseRecord, TimeWaitEnd};
 use finwait_core::{TcpState, TrackerConfig};
-use tracer::probe::{Probe, ProbeConfig, TierChoice};
-use tracer::scenario::check::{Depth, compare, record_of, sides};
+use tracer::probe::{Probe, ProbeConfig, TierChoice, TimeWaitChoice};
+use tracer::scenario::check::{Depth, compare, open_claims, record_of, sides};
 use tracer::scenario::stage::Stage;
 use tracer::scenario::watch::{Reading, Seen, only, track};
 use tracer::scenario::{Made, MadeConnection, Namespace, Result, Scenario, SideName};
@@ -80,6 +82,25 @@ pub(crate) fn alone_on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) 
     watched(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
 }
 
+/// [`on_loopback`] with time-wait sockets seen as they end, where this kernel can be asked for that.
+pub(crate) fn with_time_waits(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
+    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    let namespace = Namespace::new().expect("namespace");
+    let tap = Tap::open(namespace.client()).expect("tap");
+    let probe = attach_timers(only(namespace.inode()));
+    let played = || scene(&Stage::new(&namespace));
+    let (made, seen) = track(probe, Reading::Always, TrackerConfig::default(), played).expect("run");
+    let packets = tap.drain().expect("packets");
+    let wire = Wire { client: packets.clone(), server: packets };
+    Run { hosts: Hosts::One(namespace), made, seen, wire }
+}
+
+fn attach_timers(filter: KernelFilter) -> Probe {
+    let time_wait = TimeWaitChoice::Timer;
+    Probe::attach(&ProbeConfig { filter, tier: TierChoice::TpBtf, time_wait, ..ProbeConfig::default() })
+        .expect("attach")
+}
+
 /// Runs `scene` with client and server on one host.
 pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
     on_loopback_of(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
@@ -109,7 +130,7 @@ pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -
     let mut filter = only(link.near().inode());
     filter.netns[1] = link.far().inode().0;
     filter.netns_count = 2;
-    let probe = attach(filter, TierChoice::TpBtf);
+    let probe = attach_timers(filter);
     let (made, seen) =
         track(probe, Reading::Always, TrackerConfig::default(), || scene(&link.stage(), &link)).expect("run");
     let [client, server] = taps.map(|tap| tap.drain().expect("packets"));
@@ -142,7 +163,34 @@ impl Run {
         assert_eq!(self.seen.closes.len(), self.made.side_count(), "more closes than connections");
         let contradictions = self.contradictions();
         assert!(contradictions.is_empty(), "{contradictions:#?}\nseen {:#?}", self.seen.closes);
+        self.report();
         self
+    }
+
+    /// What this run proves of each row, for the table of kernels: everything, or all but some claims.
+    fn report(&self) {
+        let mut rows: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (connection, side, made) in sides(&self.made) {
+            let open = rows.entry(connection.name).or_default();
+            let Ok(record) = record_of(&self.made, connection, side, &self.seen.closes) else { continue };
+            let claims = open_claims(record, made).into_iter();
+            open.extend(claims.map(|(claim, reason)| format!("{} {claim}: {reason}", side.name())));
+        }
+        for (row, open) in rows {
+            let open: Vec<_> = open.into_iter().collect();
+            let cell =
+                if open.is_empty() { "proven".to_owned() } else { format!("unknown ({})", open.join("; ")) };
+            report_row(row, &cell);
+        }
+    }
+
+    /// What became of that end's socket when it was gone. The timers' hooks tell, not always why.
+    pub(crate) fn assert_time_wait_ended(&self, index: usize, side: SideName, end: TimeWaitEnd) {
+        let id = self.close(index, side).conn_id;
+        let record = self.seen.time_waits.iter().find(|record| record.conn_id == id);
+        let record = record.unwrap_or_else(|| panic!("no time-wait record in {:#?}", self.seen.time_waits));
+        assert!(record.end.value().is_none_or(|said| *said == end), "{end}, not {record:#?}");
+        assert!(record.ended.value().is_some(), "{record:#?}");
     }
 
     /// Where records and packets contradict each other.
@@ -194,6 +242,19 @@ impl Run {
         let connection = &self.made.connections[index];
         record_of(&self.made, connection, side, &self.seen.closes).expect("a record of the side")
     }
+}
+
+/// Says that this kernel cannot make the row.
+pub(crate) fn not_made(row: &str, why: &str) {
+    println!("not made here: {why}");
+    report_row(row, &format!("not made: {why}"));
+}
+
+/// One file for each row, where somebody asked for that: its name, a tab, what was proven.
+fn report_row(row: &str, cell: &str) {
+    let Some(folder) = std::env::var_os("FINWAIT_ROWS") else { return };
+    let file: String = row.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    std::fs::write(Path::new(&folder).join(file), format!("{row}\t{cell}\n")).expect("report of a row");
 }
 
 /// The states that a connection passed through.

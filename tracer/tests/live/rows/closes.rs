@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use finwait_core::Reason;
 use finwait_core::TcpState::{Close, CloseWait, Closing, FinWait1, FinWait2, LastAck};
-use finwait_core::record::{CloseKind, FirstCloser, Successor, Waves};
+use finwait_core::record::{CloseKind, FinOutcome, FirstCloser, LocalCause, Successor, Waves};
 use socket2::{Domain, SockRef, Socket, Type};
 use tracer::scenario::sides::{ACTIVE, Orderly, PASSIVE, client_side, server_side};
 use tracer::scenario::stage::{Pair, connect_socket, fill, pass, read_to_end, shut_send, until};
@@ -36,6 +36,8 @@ fn simultaneous_close_50_ms_each_way() {
             side.kind = Fact::Shown(CloseKind::Simultaneous);
             side.first_closer = Fact::Shown(FirstCloser::Both);
             side.closer = Fact::Shown(closer);
+            side.cause = Fact::True(LocalCause::Close);
+            side.fin_outcome = Fact::Shown(FinOutcome::Acknowledged);
             side.waves = Fact::Shown(Waves::Four);
             side.successor = Fact::Shown(Successor::TimeWait);
             side
@@ -72,6 +74,8 @@ fn fin_lost() {
     assert_eq!(run.wire(0, SideName::Client).sent_again, (1, 0));
     assert_eq!(run.wire(0, SideName::Server).sent_again, (0, 0));
     assert_eq!((client.total_retrans, server.total_retrans), (Some(1), Some(0)));
+    let again = client.fin_retransmits.value().expect("the hook for retransmissions");
+    assert_eq!((again.fins(), again.data), (1, 0), "{again:?}");
     assert!(dwell_ns(client, FinWait1).is_some_and(|ns| ns > LOST_NS), "{:?}", client.dwells);
     assert!(client.waves.value().is_some() && server.waves.value().is_some());
     assert_eq!(client.successor.value(), Some(&Successor::TimeWait));
@@ -83,6 +87,9 @@ fn fin_lost_again_and_again() {
     let client = run.assert_whole().client(0);
     assert_eq!(run.wire(0, SideName::Client).sent_again, (3, 0));
     assert_eq!(client.total_retrans, Some(3));
+    let again = client.fin_retransmits.value().expect("the hook for retransmissions");
+    assert_eq!((again.fins(), again.data), (3, 0), "{again:?}");
+    assert!(again.by_timeout > 0, "{again:?}");
     assert!(dwell_ns(client, FinWait1).is_some_and(|ns| ns > 4 * LOST_NS), "{:?}", client.dwells);
     let dwell = client.dwells.iter().find(|dwell| dwell.state == FinWait1).expect("time in FIN_WAIT1");
     assert!(dwell.slow, "{dwell:?}");
@@ -164,6 +171,7 @@ fn shutdown_of_both_directions_and_close_later() {
         let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
         let facts = Orderly { successor: Fact::Shown(Successor::TimeWait), ..orderly(true) };
         facts.describe(stage, &mut mine, &mut theirs);
+        mine.cause = Fact::True(LocalCause::Shutdown);
         stage.single("shutdown of both directions", listening, (local, remote), (mine, theirs))
     });
     let client = run.assert_whole().client(0);
@@ -186,6 +194,7 @@ fn the_passive_end_answers_by_shutdown_and_closes_before_its_fin_is_acknowledged
         let mut mine = client_side(stage, &ACTIVE);
         let mut theirs = server_side(&[CloseWait, LastAck, LastAck, Close]);
         orderly(true).describe(stage, &mut mine, &mut theirs);
+        theirs.cause = Fact::True(LocalCause::Shutdown);
         stage.single("passive shutdown", listening, (local, remote), (mine, theirs))
     });
     let server = run.assert_whole().server(0);
@@ -209,6 +218,7 @@ fn close_on_a_socket_in_fin_wait1_after_shutdown() {
         let mut theirs = server_side(&PASSIVE);
         orderly(true).describe(stage, &mut mine, &mut theirs);
         theirs.waves = Fact::Shown(Waves::Four);
+        mine.cause = Fact::True(LocalCause::Shutdown);
         stage.single("close in FIN_WAIT1", listening, (local, remote), (mine, theirs))
     });
     let client = run.assert_whole().client(0);

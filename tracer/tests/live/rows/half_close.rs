@@ -5,14 +5,16 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use finwait_core::TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
-use finwait_core::record::{CloseKind, FirstCloser, ResetCause, ResetDirection, Successor, Waves};
+use finwait_core::record::{
+    CloseKind, FinOutcome, FirstCloser, LocalCause, ResetCause, ResetDirection, Successor, TimeWaitEnd, Waves,
+};
 use finwait_core::{Reason, TcpState};
 use tracer::scenario::sides::{ACTIVE, client_side, reset_received, reset_sent, server_side};
 use tracer::scenario::stage::{Pair, Stage, shut_send};
 use tracer::scenario::{Fact, MadeReset, MadeSide, Result, SideName};
 
 use super::{dwell_ns, exchange, orderly, set_sysctl, set_tcp, single};
-use crate::support::{Run, on_loopback, over_link};
+use crate::support::{Run, on_loopback, over_link, with_time_waits};
 use crate::wire::link::{Fate, Toward};
 use crate::wire::tap::Way;
 
@@ -20,6 +22,8 @@ use crate::wire::tap::Way;
 fn hidden(stage: &Stage<'_>) -> MadeSide {
     let mut side = client_side(stage, &ACTIVE);
     side.closer = Fact::Shown(stage.client().owner());
+    side.cause = Fact::True(LocalCause::Close);
+    side.fin_outcome = Fact::Shown(FinOutcome::Acknowledged);
     side.kind = Fact::Shown(CloseKind::Active);
     side.first_closer = Fact::Shown(FirstCloser::Local);
     side.bytes_sent = Fact::Shown(super::REQUEST as u64);
@@ -59,11 +63,12 @@ fn late_data_to_a_fin_wait2_mini_socket() {
     assert_eq!(client.successor.reason(), Some(Reason::HiddenFinWait2));
     assert_eq!(server.error.value(), Some(&32));
     assert!(run.wire(0, SideName::Client).reset(Way::Sent));
+    run.assert_time_wait_ended(0, SideName::Client, TimeWaitEnd::LateData);
 }
 
 /// The client's mini-socket waits for the shortest time there is, and is gone before the server does anything.
 fn orphan(then: impl FnOnce(&Stage<'_>, TcpStream) -> Result<MadeSide>) -> Run {
-    on_loopback(|stage| {
+    with_time_waits(|stage| {
         set_sysctl(stage.client(), "ipv4/tcp_fin_timeout", "1")?;
         let (listening, Pair { client, server, local, remote }) = stage.one_pair()?;
         exchange(&client, &server)?;
@@ -85,6 +90,7 @@ fn fin_wait2_orphan_timeout_then_the_server_sends() {
     let server = run.assert_whole().server(0);
     assert_eq!(run.client(0).successor.reason(), Some(Reason::HiddenFinWait2));
     assert_eq!(server.error.value(), Some(&32));
+    run.assert_time_wait_ended(0, SideName::Client, TimeWaitEnd::FinWait2TimedOut);
     // The client's host waited at least a second before it forgot the connection.
     assert!(dwell_ns(server, CloseWait).is_some_and(|ns| ns > 1_000_000_000), "{:?}", server.dwells);
 }
@@ -95,6 +101,7 @@ fn fin_wait2_orphan_timeout_then_the_server_closes() {
         stage.server().close(server)?;
         let mut side = reset_after_fin(&[CloseWait, LastAck, Close]);
         side.closer = Fact::Shown(stage.server().owner());
+        side.cause = Fact::True(LocalCause::Close);
         Ok(side)
     });
     assert_eq!(run.assert_whole().server(0).error.value(), Some(&104));
@@ -160,8 +167,9 @@ fn tcp_linger2_below_0_resets_when_a_half_closed_socket_is_closed() {
         stage.client().close(client)?;
         stage.settle(local, remote)?;
         stage.server().close(server)?;
-        let sides = linger2(stage, &[FinWait1, FinWait2, FinWait2, Close]);
-        single(stage, "TCP_LINGER2 -1, half-closed", listening, (local, remote), sides)
+        let (mut mine, theirs) = linger2(stage, &[FinWait1, FinWait2, FinWait2, Close]);
+        mine.cause = Fact::True(LocalCause::Shutdown);
+        single(stage, "TCP_LINGER2 -1, half-closed", listening, (local, remote), (mine, theirs))
     });
     run.assert_whole();
     assert!(run.wire(0, SideName::Client).reset(Way::Sent));
@@ -200,7 +208,7 @@ fn data_after_close(crossing: bool) -> Run {
         mine.waves = Fact::Never;
         mine.reset = Some(MadeReset {
             direction: Fact::True(ResetDirection::Sent),
-            cause: Fact::Open,
+            cause: Fact::True(ResetCause::DataAfterClose),
             unread: Fact::Open,
         });
         let theirs = if crossing {
@@ -244,9 +252,11 @@ fn reset_from_outside_in_fin_wait2() {
         stage.settle(local, remote)?;
         let mut theirs = reset_after_fin(&[CloseWait, LastAck, Close]);
         theirs.closer = Fact::Shown(stage.server().owner());
+        theirs.cause = Fact::True(LocalCause::Close);
         single(stage, "reset in FIN_WAIT2", listening, (local, remote), (hidden(stage), theirs))
     });
     assert_eq!(run.assert_whole().client(0).successor.reason(), Some(Reason::HiddenFinWait2));
+    run.assert_time_wait_ended(0, SideName::Client, TimeWaitEnd::ResetReceived);
     let wire = run.wire(0, SideName::Client);
     assert!(wire.reset(Way::Received), "{wire:?}");
 }
@@ -267,8 +277,10 @@ fn reset_from_outside_in_fin_wait2_of_a_half_closed_socket() {
         let mut mine = reset_received(client_side(stage, &ACTIVE));
         mine.first_closer = Fact::Shown(FirstCloser::Local);
         mine.closer = Fact::Shown(stage.client().owner());
+        mine.cause = Fact::True(LocalCause::Shutdown);
         let mut theirs = reset_after_fin(&[CloseWait, LastAck, Close]);
         theirs.closer = Fact::Shown(stage.server().owner());
+        theirs.cause = Fact::True(LocalCause::Close);
         single(stage, "reset of a half-closed socket", listening, (local, remote), (mine, theirs))
     });
     assert_eq!(run.assert_whole().client(0).error.value(), Some(&104));

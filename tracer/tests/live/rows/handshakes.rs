@@ -259,7 +259,7 @@ fn port_exhaustion() {
             Ok((holder, socket))
         })?;
         stage.client().close((holder, socket))?;
-        let mut client = unanswered(stage, CloseKind::ConnectFailed);
+        let mut client = unanswered(stage, CloseKind::NoFreePort);
         client.closer = Fact::True(stage.client().owner());
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let remote = SocketAddr::new(at, 9);

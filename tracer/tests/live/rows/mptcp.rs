@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use finwait_core::TcpState::{Close, Established, Listen, SynRecv, SynSent};
-use finwait_core::record::{Role, SeenFrom};
+use finwait_core::record::{LocalCause, Role, SeenFrom};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracer::scenario::stage::{Stage, connect_socket, until};
 use tracer::scenario::{Context, Made, MadeConnection, MadeSide, Namespace, Result};
 
-use crate::support::{on_loopback, steps};
+use crate::support::{not_made, on_loopback, steps};
 
 const IPPROTO_MPTCP: i32 = 262;
 
@@ -60,8 +60,7 @@ fn scene(stage: &Stage<'_>) -> Result<Made> {
 fn mptcp_subflows_are_reported_and_no_kernel_thread_owns_them() {
     let lacking = Namespace::new().expect("namespace").client().run(|| socket().map(drop));
     if let Err(error) = lacking {
-        println!("not made here: this kernel has no MPTCP: {error}");
-        return;
+        return not_made("MPTCP", &error.to_string());
     }
     let run = on_loopback(scene);
     let books = &run.seen.accounting;
@@ -76,11 +75,12 @@ fn mptcp_subflows_are_reported_and_no_kernel_thread_owns_them() {
         let closer = record.closer.value();
         assert!(closer.is_none_or(|owner| owner.tgid.0 == std::process::id()), "{closer:?}");
     }
+    let cause = client.cause.value();
+    assert!(cause.is_none_or(|cause| *cause == LocalCause::KernelThread), "{cause:?}");
     assert_eq!(client.is_mptcp, server.is_mptcp);
     assert_eq!(client.role.value(), Some(&Role::Opened));
     assert_eq!(server.role.value(), Some(&Role::Accepted));
     assert_eq!(steps(client)[..2], [(Close, SynSent), (SynSent, Established)]);
     assert_eq!(steps(server)[..2], [(Listen, SynRecv), (SynRecv, Established)]);
     assert!(client.closed_at.is_some() && server.closed_at.is_some());
-    println!("client {:?}\nserver {:?}", steps(client), steps(server));
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use finwait_core::Pid;
 use finwait_core::TcpState::{Close, Established};
 use finwait_core::observation::Comm;
-use finwait_core::record::{Owner, ResetCause};
+use finwait_core::record::{LocalCause, Owner, ResetCause};
 use tracer::scenario::sides::{ACTIVE, PASSIVE, client_side, reset_received, reset_sent, server_side};
 use tracer::scenario::stage::{Pair, answer_end, until};
 use tracer::scenario::{Context, Fact, Result, ScenarioError};
@@ -84,6 +84,7 @@ fn ended_by(
     name: &'static str,
     start: fn(&TcpStream) -> Result<Holder>,
     end: fn(&mut Holder) -> Result<()>,
+    cause: LocalCause,
 ) -> Run {
     alone_on_loopback(|stage| {
         let (listening, Pair { client, server, local, remote }) = stage.one_pair()?;
@@ -96,21 +97,23 @@ fn ended_by(
         let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
         orderly(true).describe(stage, &mut mine, &mut theirs);
         mine.closer = Fact::Shown(holder.owner());
+        mine.cause = Fact::True(cause);
         stage.single(name, listening, (local, remote), (mine, theirs))
     })
 }
 
 #[test]
 fn sigkill_with_an_empty_queue_closes_like_close() {
-    let run = ended_by("SIGKILL", Holder::sleeping, Holder::kill);
+    let run = ended_by("SIGKILL", Holder::sleeping, Holder::kill, LocalCause::ProcessKilled);
     let client = run.assert_whole().client(0);
     let (opener, closer) = (client.opener.value().expect("opener"), client.closer.value().expect("closer"));
     assert_ne!(opener.tgid, closer.tgid);
+    assert!(client.exit_signal.is_none_or(|signal| signal == 9), "{:?}", client.exit_signal);
 }
 
 #[test]
 fn process_exit_without_close() {
-    let run = ended_by("exit", Holder::reading, Holder::let_end);
+    let run = ended_by("exit", Holder::reading, Holder::let_end, LocalCause::ProcessExit);
     let client = run.assert_whole().client(0);
     let (opener, closer) = (client.opener.value().expect("opener"), client.closer.value().expect("closer"));
     assert_ne!(opener.tgid, closer.tgid);
@@ -129,7 +132,8 @@ fn sigkill_with_unread_data_resets() {
         holder.kill()?;
         stage.settle(local, remote)?;
         stage.server().close(server)?;
-        let mine = reset_sent(client_side(stage, &[Close]), holder.owner(), ResetCause::UnreadData, 10);
+        let mut mine = reset_sent(client_side(stage, &[Close]), holder.owner(), ResetCause::UnreadData, 10);
+        mine.cause = Fact::True(LocalCause::ProcessKilled);
         let theirs = reset_received(server_side(&[Close]));
         single(stage, "SIGKILL with unread data", listening, (local, remote), (mine, theirs))
     });
@@ -154,6 +158,7 @@ fn a_descriptor_that_two_processes_share_closes_with_the_last() {
         let (mut mine, mut theirs) = (client_side(stage, &ACTIVE), server_side(&PASSIVE));
         orderly(true).describe(stage, &mut mine, &mut theirs);
         mine.closer = Fact::Shown(holder.owner());
+        mine.cause = Fact::True(LocalCause::ProcessKilled);
         stage.single("shared descriptor", listening, (local, remote), (mine, theirs))
     });
     run.assert_whole();
@@ -173,6 +178,7 @@ fn an_accepted_socket_handed_to_another_process_is_closed_by_that_one() {
         let (mut mine, mut theirs) = (client_side(stage, &PASSIVE), server_side(&ACTIVE));
         orderly(false).describe(stage, &mut mine, &mut theirs);
         theirs.closer = Fact::Shown(holder.owner());
+        theirs.cause = Fact::True(LocalCause::ProcessKilled);
         stage.single("accepted, handed on", listening, (local, remote), (mine, theirs))
     });
     run.assert_whole();

@@ -5,16 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use finwait_core::TcpState::{Close, CloseWait, FinWait2};
-use finwait_core::record::{CloseKind, FirstCloser, ResetCause, ResetDirection, Successor, Waves};
+use finwait_core::record::{
+    CloseKind, FirstCloser, LocalCause, ResetCause, ResetDirection, Successor, Waves,
+};
 use rustix::io::Errno;
 use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracer::scenario::sides::{ACTIVE, client_side, reset_received, reset_sent, server_side};
 use tracer::scenario::stage::{Pair, connect};
-use tracer::scenario::{Actor, Context, Fact, Made, Result, ScenarioError, SideName};
+use tracer::scenario::{Actor, Context, Fact, Made, MadeReset, Result, ScenarioError, SideName};
 
 use super::{exchange, orderly, single};
-use crate::support::{on_loopback, over_link};
+use crate::support::{not_made, on_loopback, over_link};
 use crate::wire::tap::Way;
 
 #[test]
@@ -98,6 +100,7 @@ fn child_never_accepted_dropped_after_the_peers_fin() {
         child.kind = Fact::Shown(CloseKind::Dropped);
         child.first_closer = Fact::Shown(FirstCloser::Peer);
         child.closer = Fact::True(stage.server().owner());
+        child.cause = Fact::Shown(LocalCause::ListenerClosed);
         child.successor = Fact::Shown(Successor::Nothing);
         child.waves = Fact::Never;
         let mut mine = client_side(stage, &ACTIVE);
@@ -194,12 +197,17 @@ fn destroyed_by_an_administrator() {
         mine.closer = Fact::Never;
         mine.successor = Fact::Shown(Successor::Nothing);
         mine.waves = Fact::Never;
+        mine.cause = Fact::Shown(LocalCause::Administrator);
+        mine.reset = Some(MadeReset {
+            direction: Fact::Shown(ResetDirection::Sent),
+            cause: Fact::True(ResetCause::Administrator),
+            unread: Fact::True(0),
+        });
         let theirs = reset_received(server_side(&[Close]));
         single(stage, "destroyed", listening, (local, remote), (mine, theirs))
     });
     if let Some(error) = lacking {
-        println!("not made here: this kernel destroys no sockets (INET_DIAG_DESTROY): {error}");
-        return;
+        return not_made("destroyed", &format!("INET_DIAG_DESTROY: {error}"));
     }
     let (client, server) = (run.assert_whole().client(0), run.server(0));
     assert_eq!((client.error.value(), server.error.value()), (Some(&103), Some(&104)));

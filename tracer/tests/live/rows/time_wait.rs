@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use finwait_core::TcpState::TimeWait;
-use finwait_core::record::Successor;
+use finwait_core::record::{Successor, TimeWaitEnd};
 use socket2::{Domain, Socket, Type};
 use tracer::scenario::stage::{Listening, Pair, Stage, connect_socket};
-use tracer::scenario::{Context, Fact, Made, Result, ScenarioError};
+use tracer::scenario::{Context, Fact, Made, Result, ScenarioError, SideName};
 
 use super::{client_closes_first, server_closes_first, set_sysctl};
-use crate::support::{Run, on_loopback, over_link};
+use crate::support::{Run, on_loopback, over_link, with_time_waits};
 
 /// Connects from `from`, which may be in use by a mini-socket.
 fn pair_from(stage: &Stage<'_>, listening: &Listening, from: SocketAddr) -> Result<Pair> {
@@ -25,7 +25,7 @@ fn pair_from(stage: &Stage<'_>, listening: &Listening, from: SocketAddr) -> Resu
 
 /// Two connections between the same two ends, the first of which leaves a TIME_WAIT with the client or the server.
 fn twice(name: &'static str, client_waits: bool) -> Run {
-    on_loopback(|stage| {
+    with_time_waits(|stage| {
         let listening = stage.listen()?;
         let pair = pair_from(stage, &listening, SocketAddr::new(stage.address(), 0))?;
         let from = pair.local;
@@ -58,6 +58,7 @@ fn time_wait_reused_by_a_bound_connect() {
     let run = twice("TIME_WAIT reuse", true);
     assert_told_apart(&run);
     assert_eq!(run.client(0).successor.value(), Some(&Successor::TimeWait));
+    run.assert_time_wait_ended(0, SideName::Client, TimeWaitEnd::ReusedByConnect);
 }
 
 #[test]
@@ -65,6 +66,7 @@ fn syn_hitting_a_time_wait_at_the_server() {
     let run = twice("SYN in TIME_WAIT", false);
     assert_told_apart(&run);
     assert_eq!(run.server(0).successor.value(), Some(&Successor::TimeWait));
+    run.assert_time_wait_ended(0, SideName::Server, TimeWaitEnd::ReusedBySyn);
 }
 
 /// Listens at `at`, which its own connections may still hold in TIME_WAIT. They inherit SO_REUSEADDR.
@@ -109,7 +111,7 @@ fn so_reuseaddr_listens_again_during_time_wait() {
 
 #[test]
 fn time_wait_bucket_overflow() {
-    let run = on_loopback(|stage| {
+    let run = with_time_waits(|stage| {
         set_sysctl(stage.client(), "ipv4/tcp_max_tw_buckets", "0")?;
         let before = overflows(stage)?;
         let (listening, pair) = stage.one_pair()?;
@@ -128,6 +130,15 @@ fn time_wait_bucket_overflow() {
     let client = run.assert_whole().client(0);
     // Whether there was room is not shown by the transition: the claim is about the protocol, not the mini-socket.
     assert!(client.waves.value().is_some(), "{:?}", client.waves);
+    let id = client.conn_id;
+    let began = time_wait_end(&run, id);
+    assert!(began.is_none_or(|end| end == TimeWaitEnd::NeverAllocated), "{began:?}");
+}
+
+/// How the mini-socket of that connection ended, where that is known.
+fn time_wait_end(run: &Run, id: finwait_core::ConnId) -> Option<TimeWaitEnd> {
+    let record = run.seen.time_waits.iter().find(|record| record.conn_id == id)?;
+    record.end.value().copied()
 }
 
 /// TCPTimeWaitOverflow of the client's namespace.
@@ -156,5 +167,6 @@ fn reset_from_outside_in_time_wait() {
     });
     let client = run.assert_whole().client(0);
     assert_eq!(client.successor.value(), Some(&Successor::TimeWait));
+    run.assert_time_wait_ended(0, SideName::Client, TimeWaitEnd::ResetReceived);
     assert_eq!(client.reset, None, "what reaches the mini-socket does not end the connection");
 }

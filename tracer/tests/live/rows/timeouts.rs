@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use finwait_core::TcpState::{Close, CloseWait, FinWait1, FinWait2, LastAck};
-use finwait_core::record::{CloseKind, FirstCloser, ResetDirection, Successor, TimeoutCause};
+use finwait_core::record::{
+    CloseKind, FinOutcome, FirstCloser, LocalCause, ResetCause, ResetDirection, Successor, TimeoutCause,
+};
 use rustix::io::Errno;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tracer::scenario::sides::{ACTIVE, client_side, server_side, unanswered};
@@ -19,10 +21,30 @@ use crate::support::{Run, over_link};
 use crate::wire::link::{Fate, Toward};
 
 /// A side on which the kernel gave up.
-fn timed_out(mut side: MadeSide) -> MadeSide {
+fn timed_out(mut side: MadeSide, cause: TimeoutCause) -> MadeSide {
     side.kind = Fact::Shown(CloseKind::TimedOut);
     side.successor = Fact::Shown(Successor::Nothing);
     side.waves = Fact::Never;
+    side.cause = Fact::Shown(LocalCause::KernelTimer);
+    side.timeout = Fact::Shown(cause);
+    side
+}
+
+/// A server that closes when nobody is there any more: its FIN is answered by a reset.
+fn answered_by_a_reset(stage: &Stage<'_>) -> MadeSide {
+    let mut side = server_side(&[FinWait1, Close]);
+    side.kind = Fact::Shown(CloseKind::Reset);
+    side.first_closer = Fact::Shown(FirstCloser::Local);
+    side.closer = Fact::Shown(stage.server().owner());
+    side.cause = Fact::True(LocalCause::Close);
+    side.fin_outcome = Fact::Shown(FinOutcome::Reset);
+    side.successor = Fact::Shown(Successor::Nothing);
+    side.waves = Fact::Never;
+    side.reset = Some(MadeReset {
+        direction: Fact::True(ResetDirection::Received),
+        cause: Fact::Never,
+        unread: Fact::True(0),
+    });
     side
 }
 
@@ -54,7 +76,8 @@ fn connect_timeout() {
         })?;
         expect_timeout(stage, socket, (local, to))?;
         let listener = stage.close_listener(listening)?;
-        let client = unanswered(stage, CloseKind::ConnectTimedOut);
+        let mut client = unanswered(stage, CloseKind::ConnectTimedOut);
+        client.cause = Fact::Shown(LocalCause::KernelTimer);
         let connection = MadeConnection { name: "connect timeout", local, remote: to, client, server: None };
         Ok(Made { connections: vec![connection], listeners: vec![listener] })
     });
@@ -83,9 +106,11 @@ fn peer_gone_in_last_ack() {
         mine.kind = Fact::Shown(CloseKind::Active);
         mine.first_closer = Fact::Shown(FirstCloser::Local);
         mine.closer = Fact::Shown(stage.client().owner());
-        let mut theirs = timed_out(server_side(&[CloseWait, LastAck, Close]));
+        let mut theirs = timed_out(server_side(&[CloseWait, LastAck, Close]), TimeoutCause::Orphan);
         theirs.first_closer = Fact::Shown(FirstCloser::Peer);
         theirs.closer = Fact::Shown(stage.server().owner());
+        theirs.cause = Fact::True(LocalCause::Close);
+        theirs.fin_outcome = Fact::Shown(FinOutcome::GivenUp);
         single(stage, "peer gone in LAST_ACK", listening, (local, remote), (mine, theirs))
     });
     let server = run.assert_whole().server(0);
@@ -105,9 +130,11 @@ fn cause(record: &finwait_core::record::CloseRecord) -> Option<TimeoutCause> {
 /// server, who knows of nothing, closes.
 fn gives_up(
     name: &'static str,
+    cause: TimeoutCause,
     acknowledged: bool,
     then: impl FnOnce(&Stage<'_>, TcpStream) -> Result<TcpStream>,
 ) -> Run {
+    let keepalive = cause == TimeoutCause::Keepalive;
     over_link(|stage, link| {
         let (listening, Pair { client, server, local, remote }) = stage.one_pair()?;
         exchange(&client, &server)?;
@@ -125,29 +152,29 @@ fn gives_up(
         link.heal();
         stage.server().close(server)?;
         stage.settle(local, remote)?;
-        let mut mine = timed_out(client_side(stage, &[Close]));
+        let mut mine = timed_out(client_side(stage, &[Close]), cause);
         mine.first_closer = Fact::Never;
         mine.closer = Fact::Never;
-        // Nobody is there any more: the FIN is answered by a reset.
-        let mut theirs = server_side(&[FinWait1, Close]);
-        theirs.kind = Fact::Shown(CloseKind::Reset);
-        // Behind what was not acknowledged the FIN waits for the congestion window, and is never sent.
-        theirs.first_closer = if acknowledged { Fact::Shown(FirstCloser::Local) } else { Fact::Never };
-        theirs.closer = Fact::Shown(stage.server().owner());
-        theirs.successor = Fact::Shown(Successor::Nothing);
-        theirs.waves = Fact::Never;
-        theirs.reset = Some(MadeReset {
-            direction: Fact::True(ResetDirection::Received),
-            cause: Fact::Never,
-            unread: Fact::True(0),
-        });
+        if keepalive {
+            mine.reset = Some(MadeReset {
+                direction: Fact::Shown(ResetDirection::Sent),
+                cause: Fact::True(ResetCause::Keepalive),
+                unread: Fact::True(0),
+            });
+        }
+        let mut theirs = answered_by_a_reset(stage);
+        if !acknowledged {
+            // Behind what was not acknowledged the FIN waits for the congestion window, and is never sent.
+            theirs.first_closer = Fact::Never;
+            theirs.fin_outcome = Fact::Open;
+        }
         single(stage, name, listening, (local, remote), (mine, theirs))
     })
 }
 
 #[test]
 fn keepalive_death() {
-    let run = gives_up("keepalive death", true, |_, client| {
+    let run = gives_up("keepalive death", TimeoutCause::Keepalive, true, |_, client| {
         let second = Duration::from_secs(1);
         let probes = TcpKeepalive::new().with_time(second).with_interval(second).with_retries(2);
         SockRef::from(&client).set_tcp_keepalive(&probes)?;
@@ -161,7 +188,7 @@ fn keepalive_death() {
 
 #[test]
 fn user_timeout() {
-    let run = gives_up("user timeout", true, |_, client| {
+    let run = gives_up("user timeout", TimeoutCause::Retransmission, true, |_, client| {
         SockRef::from(&client).set_tcp_user_timeout(Some(Duration::from_millis(700)))?;
         (&client).write_all(b"lost")?;
         Ok(client)
@@ -171,7 +198,7 @@ fn user_timeout() {
 
 #[test]
 fn retransmission_timeout() {
-    let run = gives_up("retransmission timeout", true, |stage, client| {
+    let run = gives_up("retransmission timeout", TimeoutCause::Retransmission, true, |stage, client| {
         set_sysctl(stage.client(), "ipv4/tcp_retries2", "2")?;
         (&client).write_all(b"lost")?;
         Ok(client)
@@ -205,13 +232,12 @@ fn peer_gone_in_fin_wait1() {
         link.heal();
         stage.server().close(server)?;
         stage.settle(local, remote)?;
-        let mut mine = timed_out(client_side(stage, &[FinWait1, Close]));
+        let mut mine = timed_out(client_side(stage, &[FinWait1, Close]), TimeoutCause::Orphan);
         mine.first_closer = Fact::Shown(FirstCloser::Local);
         mine.closer = Fact::Shown(stage.client().owner());
-        let mut theirs = server_side(&[FinWait1, Close]);
-        theirs.kind = Fact::Shown(CloseKind::Reset);
-        theirs.first_closer = Fact::Shown(FirstCloser::Local);
-        theirs.closer = Fact::Shown(stage.server().owner());
+        mine.cause = Fact::True(LocalCause::Close);
+        mine.fin_outcome = Fact::Shown(FinOutcome::GivenUp);
+        let theirs = answered_by_a_reset(stage);
         single(stage, "peer gone in FIN_WAIT1", listening, (local, remote), (mine, theirs))
     });
     assert_eq!(cause(run.assert_whole().client(0)), Some(TimeoutCause::Orphan));
@@ -219,7 +245,7 @@ fn peer_gone_in_fin_wait1() {
 
 #[test]
 fn a_fin_that_never_left_is_not_called_the_first() {
-    let run = gives_up("FIN never sent", false, |stage, client| {
+    let run = gives_up("FIN never sent", TimeoutCause::Retransmission, false, |stage, client| {
         set_sysctl(stage.client(), "ipv4/tcp_retries2", "2")?;
         (&client).write_all(b"lost")?;
         Ok(client)

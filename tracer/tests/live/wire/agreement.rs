@@ -1,11 +1,12 @@
 //! What a close record says against what was on the wire. The only place where the two meet: a new claim that has
 //! something to do with segments is compared here.
 
-use finwait_core::MonoNs;
 use finwait_core::TcpState::{self, Close, CloseWait, Closing, FinWait1, FinWait2, LastAck};
 use finwait_core::record::{
-    CloseKind, CloseRecord, FirstCloser, ResetDirection, Step, Successor, TransitionRecord, Waves,
+    CloseKind, CloseRecord, FinOutcome, FirstCloser, ResetDirection, Step, Successor, TransitionRecord,
+    WaveTime, Waves,
 };
+use finwait_core::{Claim, MonoNs};
 
 use super::exchange::Exchange;
 use super::tap::Way;
@@ -28,6 +29,9 @@ pub(crate) fn contradictions(
     found.extend(waves(record, wire));
     found.extend(reset(record, wire));
     found.extend(kind(record, wire));
+    found.extend(wave_times(record, wire));
+    found.extend(fin(record, wire));
+    found.extend(half_closed(record, transitions, wire));
     for step in &record.steps {
         found.extend(time(record, transitions, *step, wire));
     }
@@ -84,6 +88,60 @@ fn kind(record: &CloseRecord, wire: &Exchange) -> Option<String> {
         CloseKind::Killed | CloseKind::ConnectFailed | CloseKind::Dropped => true,
     };
     unless(agree, || format!("kind {said}, on the wire {wire:?}"))
+}
+
+/// Each wave passed within its interval. In a simultaneous close the record counts our FIN, the peer's, our
+/// acknowledgement, the peer's.
+fn wave_times(record: &CloseRecord, wire: &Exchange) -> Vec<String> {
+    let moments = if record.kind.value() == Some(&CloseKind::Simultaneous) {
+        [
+            wire.fin(Way::Sent),
+            wire.fin(Way::Received),
+            wire.peers_fin_acknowledged(),
+            wire.own_fin_acknowledged(),
+        ]
+    } else {
+        wire.waves.map(|wave| wave.map(|moment| moment.at))
+    };
+    let pairs = record.wave_times.waves.iter().zip(moments).enumerate();
+    pairs.filter_map(|(index, (claim, moment))| wave(index + 1, claim, moment)).collect()
+}
+
+fn wave(number: usize, claim: &Claim<WaveTime>, moment: Option<MonoNs>) -> Option<String> {
+    let said = claim.value()?;
+    let within = |moment: MonoNs| {
+        said.earliest <= moment.plus(tolerance_ns()) && moment <= said.latest.plus(tolerance_ns())
+    };
+    unless(moment.is_some_and(within), || format!("wave {number} {said:?}, on the wire {moment:?}"))
+}
+
+/// FINs that went again; and one that the peer acknowledged was acknowledged.
+fn fin(record: &CloseRecord, wire: &Exchange) -> Vec<String> {
+    let again = record.fin_retransmits.value().map(|again| again.fins());
+    let acknowledged = record.fin_outcome.value() == Some(&FinOutcome::Acknowledged);
+    let counted = again.and_then(|fins| {
+        unless(fins == wire.sent_again.0, || {
+            format!("{fins} FINs sent again, on the wire {}", wire.sent_again.0)
+        })
+    });
+    let reached = unless(!acknowledged || wire.own_fin_acknowledged().is_some(), || {
+        format!("the FIN acknowledged, on the wire {wire:?}")
+    });
+    counted.into_iter().chain(reached).collect()
+}
+
+/// From the first FIN to the second. Events may come later than segments, so this is compared from below only where the
+/// socket was held.
+fn half_closed(record: &CloseRecord, transitions: &[TransitionRecord], wire: &Exchange) -> Option<String> {
+    let said = *record.half_closed_ns.value()?;
+    let on_wire = wire.waves[2].and_then(|second| second.at.since(wire.waves[0]?.at));
+    let at_once = record.steps.iter().all(|step| match step.new {
+        FinWait1 | LastAck => unsent(record, step.new) == Some(0),
+        CloseWait | Close => free(record, transitions, *step),
+        _ => true,
+    });
+    let agree = on_wire.is_some_and(|ns| !at_once || ns.abs_diff(said) <= 2 * tolerance_ns());
+    unless(agree, || format!("half-closed for {said} ns, on the wire {on_wire:?}"))
 }
 
 /// Our FIN leaves after the step that queues it, at once where nothing waits ahead of it. What comes in is on the wire

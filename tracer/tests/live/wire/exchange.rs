@@ -72,9 +72,18 @@ impl Exchange {
 
     /// The first acknowledgement of this end's FIN.
     pub(crate) fn own_fin_acknowledged(&self) -> Option<MonoNs> {
+        self.acknowledged(Way::Sent)
+    }
+
+    /// The first acknowledgement of the peer's FIN.
+    pub(crate) fn peers_fin_acknowledged(&self) -> Option<MonoNs> {
+        self.acknowledged(Way::Received)
+    }
+
+    fn acknowledged(&self, by: Way) -> Option<MonoNs> {
         let pairs = [(self.waves[0], self.waves[1]), (self.waves[2], self.waves[3])];
-        let of_own = pairs.into_iter().find(|(fin, _)| fin.is_some_and(|fin| fin.by == Way::Sent));
-        of_own.and_then(|(_, ack)| ack).map(|ack| ack.at)
+        let of_fin = pairs.into_iter().find(|(fin, _)| fin.is_some_and(|fin| fin.by == by));
+        of_fin.and_then(|(_, ack)| ack).map(|ack| ack.at)
     }
 
     /// Whether a reset went that way.
