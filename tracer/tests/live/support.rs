@@ -6,12 +6,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 use finwait_core::record::{CloseRecord, TimeWaitEnd};
-use finwait_core::{TcpState, TrackerConfig};
+use finwait_core::{Observation, TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice, TimeWaitChoice};
 use tracer::scenario::check::{Depth, compare, open_claims, record_of, sides};
 use tracer::scenario::stage::Stage;
-use tracer::scenario::watch::{Reading, Seen, only, track};
+use tracer::scenario::watch::{Reading, Seen, only, track_with};
 use tracer::scenario::{Made, MadeConnection, Namespace, Result, Scenario, SideName};
+use tracer::sink::{RecordingSink, Tap as _};
 use tracer_common::KernelFilter;
 
 use crate::wire::agreement::contradictions;
@@ -79,26 +80,15 @@ pub(crate) fn output(command: &mut Command) -> Output {
 /// [`on_loopback`] for a scene that starts processes itself: no other one is played meanwhile.
 pub(crate) fn alone_on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
     let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
-    watched(Namespace::new().expect("namespace"), |namespace| scene(&Stage::new(namespace)))
+    let namespace = Namespace::new().expect("namespace");
+    watched(namespace, TimeWaitChoice::Auto, |namespace| scene(&Stage::new(namespace)))
 }
 
-/// [`on_loopback`] with time-wait sockets seen as they end, where this kernel can be asked for that.
+/// [`on_loopback`] with time-wait sockets seen as they end.
 pub(crate) fn with_time_waits(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
     let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new().expect("namespace");
-    let tap = Tap::open(namespace.client()).expect("tap");
-    let probe = attach_timers(only(namespace.inode()));
-    let played = || scene(&Stage::new(&namespace));
-    let (made, seen) = track(probe, Reading::Always, TrackerConfig::default(), played).expect("run");
-    let packets = tap.drain().expect("packets");
-    let wire = Wire { client: packets.clone(), server: packets };
-    Run { hosts: Hosts::One(namespace), made, seen, wire }
-}
-
-fn attach_timers(filter: KernelFilter) -> Probe {
-    let time_wait = TimeWaitChoice::Timer;
-    Probe::attach(&ProbeConfig { filter, tier: TierChoice::TpBtf, time_wait, ..ProbeConfig::default() })
-        .expect("attach")
+    watched(namespace, TimeWaitChoice::Timer, |namespace| scene(&Stage::new(namespace)))
 }
 
 /// Runs `scene` with client and server on one host.
@@ -109,14 +99,16 @@ pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run
 /// The same in `namespace`.
 pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
     let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
-    watched(namespace, scene)
+    watched(namespace, TimeWaitChoice::Auto, scene)
 }
 
-fn watched(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
+fn watched(
+    namespace: Namespace,
+    time_wait: TimeWaitChoice,
+    scene: impl FnOnce(&Namespace) -> Result<Made>,
+) -> Run {
     let tap = Tap::open(namespace.client()).expect("tap");
-    let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
-    let (made, seen) =
-        track(probe, Reading::Always, TrackerConfig::default(), || scene(&namespace)).expect("run");
+    let (made, seen) = play(only(namespace.inode()), time_wait, || scene(&namespace));
     let packets = tap.drain().expect("packets");
     let wire = Wire { client: packets.clone(), server: packets };
     Run { hosts: Hosts::One(namespace), made, seen, wire }
@@ -130,11 +122,36 @@ pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -
     let mut filter = only(link.near().inode());
     filter.netns[1] = link.far().inode().0;
     filter.netns_count = 2;
-    let probe = attach_timers(filter);
-    let (made, seen) =
-        track(probe, Reading::Always, TrackerConfig::default(), || scene(&link.stage(), &link)).expect("run");
+    let (made, seen) = play(filter, TimeWaitChoice::Timer, || scene(&link.stage(), &link));
     let [client, server] = taps.map(|tap| tap.drain().expect("packets"));
     Run { hosts: Hosts::Two(link), made, seen, wire: Wire { client, server } }
+}
+
+/// Plays `scene` under the best tier. Where FINWAIT_RECORDINGS names a folder, what was observed is kept there, by the
+/// name of the last connection.
+fn play(
+    filter: KernelFilter,
+    time_wait: TimeWaitChoice,
+    scene: impl FnOnce() -> Result<Made>,
+) -> (Made, Seen) {
+    let config = ProbeConfig { filter, tier: TierChoice::TpBtf, time_wait, ..ProbeConfig::default() };
+    let probe = Probe::attach(&config).expect("attach");
+    let folder = std::env::var_os("FINWAIT_RECORDINGS").map(std::path::PathBuf::from);
+    let mut observations = Vec::new();
+    let keep = |observation: &Observation| {
+        if folder.is_some() {
+            observations.push(observation.clone());
+        }
+    };
+    let (made, seen) =
+        track_with(probe, Reading::Always, TrackerConfig::default(), scene, keep).expect("run");
+    if let (Some(folder), Some(last)) = (&folder, made.connections.last()) {
+        let path = folder.join(format!("{}.jsonl", file_name(last.name)));
+        let mut recording = RecordingSink::create(&path).expect("recording");
+        observations.iter().for_each(|observation| recording.observation(observation).expect("recording"));
+        recording.flush().expect("recording");
+    }
+    (made, seen)
 }
 
 impl Run {
@@ -191,6 +208,11 @@ impl Run {
         let record = record.unwrap_or_else(|| panic!("no time-wait record in {:#?}", self.seen.time_waits));
         assert!(record.end.value().is_none_or(|said| *said == end), "{end}, not {record:#?}");
         assert!(record.ended.value().is_some(), "{record:#?}");
+        let row = format!("{}, time-wait", self.made.connections[index].name);
+        match record.end.reason() {
+            None => report_row(&row, "proven"),
+            Some(reason) => report_row(&row, &format!("unknown ({reason})")),
+        }
     }
 
     /// Where records and packets contradict each other.
@@ -253,8 +275,13 @@ pub(crate) fn not_made(row: &str, why: &str) {
 /// One file for each row, where somebody asked for that: its name, a tab, what was proven.
 fn report_row(row: &str, cell: &str) {
     let Some(folder) = std::env::var_os("FINWAIT_ROWS") else { return };
-    let file: String = row.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    std::fs::write(Path::new(&folder).join(file), format!("{row}\t{cell}\n")).expect("report of a row");
+    std::fs::write(Path::new(&folder).join(file_name(row)), format!("{row}\t{cell}\n"))
+        .expect("report of a row");
+}
+
+/// `row` without what a file's name should not hold.
+fn file_name(row: &str) -> String {
+    row.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 /// The states that a connection passed through.

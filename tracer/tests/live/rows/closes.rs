@@ -77,8 +77,10 @@ fn fin_lost() {
     let again = client.fin_retransmits.value().expect("the hook for retransmissions");
     assert_eq!((again.fins(), again.data), (1, 0), "{again:?}");
     assert!(dwell_ns(client, FinWait1).is_some_and(|ns| ns > LOST_NS), "{:?}", client.dwells);
-    assert!(client.waves.value().is_some() && server.waves.value().is_some());
-    assert_eq!(client.successor.value(), Some(&Successor::TimeWait));
+    // Answered within 40 ms the client's socket lives to see it.
+    let hidden = client.successor.reason() == Some(Reason::HiddenFinWait2);
+    assert!(hidden || client.waves.value().is_some(), "{:?}", client.waves);
+    assert!(server.waves.value().is_some(), "{:?}", server.waves);
 }
 
 #[test]

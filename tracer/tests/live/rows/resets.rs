@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracer::scenario::sides::{ACTIVE, client_side, reset_received, reset_sent, server_side};
-use tracer::scenario::stage::{Pair, connect};
+use tracer::scenario::stage::{Pair, connect, until};
 use tracer::scenario::{Actor, Context, Fact, Made, MadeReset, Result, ScenarioError, SideName};
 
 use super::{exchange, orderly, single};
@@ -42,11 +42,12 @@ fn disconnect_by_af_unspec() {
 
 #[test]
 fn server_closes_with_unread_data() {
-    let run = over_link(|stage, link| {
+    let run = over_link(|stage, _| {
         let (listening, Pair { client, server, local, remote }) = stage.one_pair()?;
         exchange(&client, &server)?;
         (&client).write_all(b"0123456789")?;
-        link.wait_acknowledged()?;
+        let mut seen = [0; 10];
+        until("data to leave unread", || Ok((server.peek(&mut seen)? == 10).then_some(())))?;
         stage.server().close(server)?;
         stage.settle(local, remote)?;
         stage.client().close(client)?;

@@ -103,8 +103,18 @@ fn wave_times(record: &CloseRecord, wire: &Exchange) -> Vec<String> {
     } else {
         wire.waves.map(|wave| wave.map(|moment| moment.at))
     };
+    let orderly = record
+        .kind
+        .value()
+        .is_some_and(|kind| matches!(kind, CloseKind::Active | CloseKind::Passive | CloseKind::Simultaneous));
+    // Where it is open whether there were three or four, so is when the second passed.
+    let whole = orderly && record.successor.value().is_some() && record.waves.value().is_some();
     let pairs = record.wave_times.waves.iter().zip(moments).enumerate();
-    pairs.filter_map(|(index, (claim, moment))| wave(index + 1, claim, moment)).collect()
+    let said = pairs.filter_map(|(index, (claim, moment))| wave(index + 1, claim, moment));
+    let silent =
+        record.wave_times.waves.iter().enumerate().filter(|(_, claim)| whole && claim.value().is_none());
+    said.chain(silent.map(|(index, claim)| format!("wave {} left open: {:?}", index + 1, claim.reason())))
+        .collect()
 }
 
 fn wave(number: usize, claim: &Claim<WaveTime>, moment: Option<MonoNs>) -> Option<String> {
@@ -130,8 +140,7 @@ fn fin(record: &CloseRecord, wire: &Exchange) -> Vec<String> {
     counted.into_iter().chain(reached).collect()
 }
 
-/// From the first FIN to the second. Events may come later than segments, so this is compared from below only where the
-/// socket was held.
+/// From the first FIN to the second. Compared where each event is the moment of its segment.
 fn half_closed(record: &CloseRecord, transitions: &[TransitionRecord], wire: &Exchange) -> Option<String> {
     let said = *record.half_closed_ns.value()?;
     let on_wire = wire.waves[2].and_then(|second| second.at.since(wire.waves[0]?.at));

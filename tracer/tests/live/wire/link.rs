@@ -146,9 +146,10 @@ impl Link {
         self.policy(|_, _| Fate::Pass);
     }
 
-    /// Passes on what was held.
+    /// Passes on what was held, before any answer to it.
     pub(crate) fn release(&self) -> Result<()> {
-        let held = core::mem::take(&mut self.shared.state().held);
+        let mut state = self.shared.state();
+        let held = core::mem::take(&mut state.held);
         held.iter().try_for_each(|(toward, packet)| self.shared.send(*toward, packet))
     }
 
