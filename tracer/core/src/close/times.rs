@@ -1,8 +1,8 @@
 //! When each of the four waves passed this end.
 //!
 //! A transition shows when a segment was processed. A segment that found the socket held by a task waited in its backlog, so
-//! then it may have come at any time since the event before. Our FIN leaves when it is queued, unless data waits ahead of it;
-//! then it has left by the time it is known to be acknowledged.
+//! then it may have come at any time since the event before. Our FIN leaves when it is queued, unless data waits
+//! ahead of it, or a window is closed; then it has left by the time it is known to be acknowledged.
 
 use tracer_common::TcpState;
 
@@ -11,7 +11,7 @@ use super::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::record::{CloseKind, Dwell, WaveTime, WaveTimes, Waves};
 use crate::time::MonoNs;
-use crate::tracker::Connection;
+use crate::tracker::{Connection, difference};
 
 type Wave = Claim<WaveTime>;
 
@@ -115,10 +115,11 @@ impl Close<'_> {
             return Claim::Unknown(self.continuity.missing_inside());
         };
         let at = self.at(index);
-        match self.connection.closing.unsent_bytes {
-            Some(0) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
+        match self.connection.closing.fin_left_at_once {
+            Some(true) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
+            _ if self.never_left() => Claim::Unknown(Reason::DidNotHappen),
             // A later state than the FIN's own shows that it has left.
-            Some(_) => {
+            Some(false) => {
                 match self.connection.trace.iter().skip(index + 1).find(|t| t.step.old != t.step.new) {
                     Some(later) => between(at, later.step.at),
                     None => Claim::Unknown(Reason::EndNotSeen),
@@ -126,6 +127,14 @@ impl Close<'_> {
             }
             None => Claim::Unknown(Reason::FieldAbsent),
         }
+    }
+
+    /// The connection ended in the state that our FIN's queueing began, with something still to be sent: the FIN is the last.
+    fn never_left(&self) -> bool {
+        self.connection.end.as_deref().is_some_and(|end| {
+            matches!(end.old, TcpState::FinWait1 | TcpState::LastAck)
+                && difference(end.tcp.write_seq, end.tcp.snd_nxt) != Some(0)
+        })
     }
 
     /// The segment that led to `state`.
