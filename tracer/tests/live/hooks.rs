@@ -440,7 +440,7 @@ fn a_process_that_is_killed_closes_with_the_signal_that_ends_it() {
         // Waits for a recording that never comes; the only holder of the socket once it was started.
         let mut command = Command::new(FINWAIT);
         command.args(["closes", "-r", "-"]).stdin(Stdio::from(std::os::fd::OwnedFd::from(client)));
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = crate::support::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
         drop(command);
         child.kill()?;
         child.wait()?;
