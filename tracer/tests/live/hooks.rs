@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use finwait_core::observation::{
@@ -17,6 +17,7 @@ use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, ScenarioError, SideName, catalog};
 
 use crate::process::FINWAIT;
+use crate::support::SPAWNING;
 
 /// A test gives up waiting after this.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -37,8 +38,18 @@ fn attach(namespace: &Namespace, time_wait: TimeWaitChoice) -> Result<Probe, Pro
     Probe::attach(&ProbeConfig { filter, tier: TierChoice::TpBtf, time_wait, ..ProbeConfig::default() })
 }
 
-/// Watches `traffic`; the second argument is all that was observed so far.
+/// Watches `traffic`, which is given all that was observed so far; it returns an error rather than panic, as the reader
+/// waits for its return.
 fn watch<T>(
+    probe: Probe,
+    traffic: impl FnOnce(&Mutex<Vec<Observation>>) -> Result<T, ScenarioError>,
+) -> (T, Told) {
+    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    watch_unshared(probe, traffic)
+}
+
+/// The same without regard to processes that are being started.
+fn watch_unshared<T>(
     probe: Probe,
     traffic: impl FnOnce(&Mutex<Vec<Observation>>) -> Result<T, ScenarioError>,
 ) -> (T, Told) {
@@ -64,7 +75,10 @@ fn watch<T>(
             Observation::Accept(event) => told.accepts.push(*event),
             Observation::TimeWait(event) => told.time_waits.push(*event),
             Observation::StateChange(change) => told.changes.push(*change),
-            Observation::Host(host) => assert_eq!(host.hooks, Hooks { sockets: true, ..hooks }),
+            // Dumps are the source's own.
+            Observation::Host(host) => {
+                assert_eq!(host.hooks, Hooks { sockets: host.hooks.sockets, ..hooks });
+            }
             _ => {}
         }
     }
@@ -72,12 +86,19 @@ fn watch<T>(
 }
 
 /// Waits until something like it was observed.
-fn await_observed(all: &Mutex<Vec<Observation>>, what: &str, like: impl Fn(&Observation) -> bool) {
+fn await_observed(
+    all: &Mutex<Vec<Observation>>,
+    what: &str,
+    like: impl Fn(&Observation) -> bool,
+) -> Result<(), ScenarioError> {
     let end = Instant::now() + LIMIT;
     while !all.lock().expect("lock").iter().any(&like) {
-        assert!(Instant::now() < end, "waited {} s for {what}", LIMIT.as_secs());
+        if Instant::now() > end {
+            return Err(ScenarioError::unexpected(format!("no {what} in {} s", LIMIT.as_secs())));
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    Ok(())
 }
 
 /// A connection between the namespace's two threads.
@@ -212,13 +233,13 @@ fn a_fin_that_is_lost_is_sent_again_by_a_probe_and_then_by_timeouts() {
             all,
             "a retransmission by timeout",
             |observation| matches!(observation, Observation::Retransmit(event) if event.cause == Some(RetransmitCause::Timeout)),
-        );
+        )?;
         SockRef::from(&pair.server).detach_filter()?;
         await_observed(
             all,
             "the FIN's arrival",
             |observation| matches!(observation, Observation::StateChange(change) if change.new == TcpState::CloseWait),
-        );
+        )?;
         namespace.server().close((pair.server, pair.listener))?;
         Ok(ends)
     });
@@ -293,22 +314,26 @@ fn reused(
     let (local, remote) = pair.ends()?;
     namespace.client().close(pair.client)?;
     namespace.server().close(pair.server)?;
-    await_change(all, TimeWaitChange::Armed, Some(TcpState::TimeWait));
+    await_change(all, TimeWaitChange::Armed, Some(TcpState::TimeWait))?;
     // A reuse needs a later timestamp than the last one, which counts milliseconds.
     std::thread::sleep(Duration::from_millis(20));
     let again = namespace.client().run(move || connect(Some(local), remote))?;
-    await_change(all, TimeWaitChange::Disarmed, Some(TcpState::TimeWait));
+    await_change(all, TimeWaitChange::Disarmed, Some(TcpState::TimeWait))?;
     namespace.client().close(again)?;
     namespace.server().close(pair.listener)?;
     Ok((local, remote))
 }
 
-fn await_change(all: &Mutex<Vec<Observation>>, change: TimeWaitChange, substate: Option<TcpState>) {
+fn await_change(
+    all: &Mutex<Vec<Observation>>,
+    change: TimeWaitChange,
+    substate: Option<TcpState>,
+) -> Result<(), ScenarioError> {
     await_observed(
         all,
         &format!("{change:?} in {substate:?}"),
-        |observation| matches!(observation, Observation::TimeWait(event) if event.change == change && event.substate == substate),
-    );
+        |observation| matches!(observation, Observation::TimeWait(event) if (event.change, event.substate) == (change, substate)),
+    )
 }
 
 /// The client closes and the server does not: a FIN_WAIT2 that ends by its own time, then one that data ends.
@@ -320,7 +345,7 @@ fn fin_wait2(
     let waits = Pair::new(namespace)?;
     let expired = waits.ends()?;
     namespace.client().close(waits.client)?;
-    await_change(all, TimeWaitChange::Expired, Some(TcpState::FinWait2));
+    await_change(all, TimeWaitChange::Expired, Some(TcpState::FinWait2))?;
     namespace.server().close((waits.server, waits.listener))?;
     namespace.client().run(|| Ok(std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "30")?))?;
     let mut late = Pair::new(namespace)?;
@@ -329,9 +354,9 @@ fn fin_wait2(
     await_observed(all, "a FIN_WAIT2 that may last", |observation| {
         matches!(observation, Observation::TimeWait(event)
             if event.change == TimeWaitChange::Armed && ends_of(&event.subject) == Some(killed))
-    });
+    })?;
     late.server.write_all(b"late")?;
-    await_change(all, TimeWaitChange::Disarmed, Some(TcpState::FinWait2));
+    await_change(all, TimeWaitChange::Disarmed, Some(TcpState::FinWait2))?;
     namespace.server().close((late.server, late.listener))?;
     Ok([expired, killed])
 }
@@ -434,13 +459,14 @@ fn the_classic_tier_has_no_hooks() {
 fn a_process_that_is_killed_closes_with_the_signal_that_ends_it() {
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(&namespace, TimeWaitChoice::Off).expect("attach");
-    let (local, told) = watch(probe, |all| {
+    let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
+    let (local, told) = watch_unshared(probe, |all| {
         let Pair { listener, client, server } = Pair::new(&namespace)?;
         let local = client.local_addr()?;
         // Waits for a recording that never comes; the only holder of the socket once it was started.
         let mut command = Command::new(FINWAIT);
         command.args(["closes", "-r", "-"]).stdin(Stdio::from(std::os::fd::OwnedFd::from(client)));
-        let mut child = crate::support::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         drop(command);
         child.kill()?;
         child.wait()?;
@@ -448,7 +474,7 @@ fn a_process_that_is_killed_closes_with_the_signal_that_ends_it() {
             all,
             "its close",
             |observation| matches!(observation, Observation::StateChange(change) if change.new == TcpState::FinWait1),
-        );
+        )?;
         namespace.server().close((server, listener))?;
         Ok(local)
     });
