@@ -1,7 +1,10 @@
 //! One run of a hook: its nesting depth and its counters on this CPU. They are apart from [`crate::cpu`]'s, which every
 //! transition touches; the reasoning about who writes what is the same.
 
-use core::ptr::{read_volatile, write_volatile};
+use core::{
+    hint::black_box,
+    ptr::{read_volatile, write_volatile},
+};
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::{DEPTHS, HOOK_PROGRAMS, HookState, PROGRAM_HOOKS};
@@ -30,7 +33,9 @@ impl Run {
             let raw = read_volatile(taken);
             write_volatile(taken, raw + 1);
             let index = if raw < DEPTHS as u64 { raw as usize } else { DEPTHS - 1 };
-            Some(Self { state, program, raw, index })
+            // The compiler knows by now that it is small, the verifier may have lost sight of that (5.10 forgets it of a
+            // number that was spilled before it was compared): the mask has to stay.
+            Some(Self { state, program, raw, index: black_box(index) & (DEPTHS - 1) })
         }
     }
 
@@ -76,3 +81,6 @@ impl Run {
         }
     }
 }
+
+// A mask keeps the depth below their number.
+const _: () = assert!(DEPTHS.is_power_of_two());

@@ -127,13 +127,18 @@ pub(super) fn say(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            match log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed ")) {
+            match log.lines().rev().find(|line| !line.trim().is_empty() && !is_statistics(line)) {
                 Some(line) => format!("loading was refused: {io_error}: {}", line.trim()),
                 None => format!("loading was refused: {io_error}"),
             }
         }
         other => chain(other),
     }
+}
+
+/// What the verifier's log ends with, whatever it found.
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "stack depth ", "verification time "].iter().any(|start| line.starts_with(start))
 }
 
 /// An error with its causes. aya's own often repeat their cause; it is said once.

@@ -9,7 +9,7 @@ use tracer_common::TcpState;
 use super::continuity::Continuity;
 use super::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::record::{CloseKind, Dwell, WaveTime, WaveTimes, Waves};
+use crate::record::{CloseKind, Dwell, Step, WaveTime, WaveTimes, Waves};
 use crate::time::MonoNs;
 use crate::tracker::{Connection, difference};
 
@@ -118,14 +118,22 @@ impl Close<'_> {
         match self.connection.closing.fin_left_at_once {
             Some(true) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
             _ if self.never_left() => Claim::Unknown(Reason::DidNotHappen),
-            // A later state than the FIN's own shows that it has left.
             Some(false) => {
-                match self.connection.trace.iter().skip(index + 1).find(|t| t.step.old != t.step.new) {
+                match self.connection.trace.iter().skip(index + 1).find(|t| self.shows_fin(t.step)) {
                     Some(later) => between(at, later.step.at),
                     None => Claim::Unknown(Reason::EndNotSeen),
                 }
             }
             None => Claim::Unknown(Reason::FieldAbsent),
+        }
+    }
+
+    /// Our FIN had left when `step` was made: it was acknowledged, or nothing was left to be sent.
+    fn shows_fin(&self, step: Step) -> bool {
+        match (step.old, step.new) {
+            (old, new) if old == new => false,
+            (_, TcpState::Closing) => self.connection.closing.unsent_at_closing_bytes == Some(0),
+            _ => true,
         }
     }
 
