@@ -54,6 +54,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let config = TrackerConfig::default();
     let mut context = Context::default();
+    let playing = support::undisturbed();
     let (_, seen) = track_with(
         probe,
         Reading::Always,
@@ -65,6 +66,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
         },
     )
     .expect("run");
+    drop(playing);
     recording.flush().expect("flush");
 
     let replay = support::output(Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path));

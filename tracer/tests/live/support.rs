@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use finwait_core::record::{CloseRecord, TimeWaitEnd};
 use finwait_core::{Observation, TcpState, TrackerConfig};
@@ -65,6 +65,11 @@ pub(crate) fn run(scenario: Scenario) -> Run {
 /// meanwhile is closed by that process, and later. So nobody starts one while a scene is played.
 pub(crate) static SPAWNING: RwLock<()> = RwLock::new(());
 
+/// Held while a scene is played: nobody starts a process meanwhile.
+pub(crate) fn undisturbed() -> RwLockReadGuard<'static, ()> {
+    SPAWNING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Starts `command` between scenes.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +91,7 @@ pub(crate) fn alone_on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) 
 
 /// [`on_loopback`] with time-wait sockets seen as they end.
 pub(crate) fn with_time_waits(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
-    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    let _shared = undisturbed();
     let namespace = Namespace::new().expect("namespace");
     watched(namespace, TimeWaitChoice::Timer, |namespace| scene(&Stage::new(namespace)))
 }
@@ -98,7 +103,7 @@ pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run
 
 /// The same in `namespace`.
 pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
-    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    let _shared = undisturbed();
     watched(namespace, TimeWaitChoice::Auto, scene)
 }
 
@@ -116,7 +121,7 @@ fn watched(
 
 /// Runs `scene` with client and server on two hosts, joined by a link.
 pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -> Run {
-    let _shared = SPAWNING.read().unwrap_or_else(PoisonError::into_inner);
+    let _shared = undisturbed();
     let link = Link::new().expect("link");
     let taps = [link.near().client(), link.far().server()].map(|actor| Tap::open(actor).expect("tap"));
     let mut filter = only(link.near().inode());
