@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use finwait_core::record::{CloseRecord, TimeWaitEnd};
-use finwait_core::{Observation, TcpState, TrackerConfig};
+use finwait_core::{Observation, Reason, TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice, TimeWaitChoice};
 use tracer::scenario::check::{Depth, compare, open_claims, record_of, sides};
 use tracer::scenario::stage::Stage;
@@ -212,7 +212,9 @@ impl Run {
         let record = self.seen.time_waits.iter().find(|record| record.conn_id == id);
         let record = record.unwrap_or_else(|| panic!("no time-wait record in {:#?}", self.seen.time_waits));
         assert!(record.end.value().is_none_or(|said| *said == end), "{end}, not {record:#?}");
-        assert!(record.ended.value().is_some(), "{record:#?}");
+        // Its end may come too late to be judged before the run is over.
+        let in_time = record.ended.reason() != Some(Reason::StillOpen);
+        assert!(!in_time || record.ended.value().is_some(), "{record:#?}");
         let row = format!("{}, time-wait", self.made.connections[index].name);
         match record.end.reason() {
             None => report_row(&row, "proven"),
