@@ -75,7 +75,9 @@ fn fire(namespace: &Namespace) -> Result<Vec<Pid>> {
     // In portions, as no job of an actor may take long.
     for _ in 0..PROCESSES {
         let accepting = listener.try_clone()?;
-        namespace.server().run(move || (0..CONNECTIONS).try_for_each(|_| Ok(drop(accepting.accept()?))))?;
+        namespace
+            .server()
+            .run(move || (0..CONNECTIONS).try_for_each(|_| Ok(accepting.accept().map(drop)?)))?;
     }
     children.iter().copied().try_for_each(wait)?;
     Ok(children)
