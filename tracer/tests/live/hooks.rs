@@ -310,6 +310,9 @@ fn reused(
     namespace: &Namespace,
     all: &Mutex<Vec<Observation>>,
 ) -> Result<(SocketAddr, SocketAddr), ScenarioError> {
+    // A timer that is set anew for the same two seconds is moved without a word: should FIN_WAIT2 come before TIME_WAIT,
+    // its end has to lie elsewhere.
+    set_fin_timeout(namespace, 30)?;
     let pair = Pair::new(namespace)?;
     let (local, remote) = pair.ends()?;
     namespace.client().close(pair.client)?;
@@ -336,18 +339,25 @@ fn await_change(
     )
 }
 
+/// Of this namespace.
+fn set_fin_timeout(namespace: &Namespace, seconds: u32) -> Result<(), ScenarioError> {
+    namespace
+        .client()
+        .run(move || Ok(std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", seconds.to_string())?))
+}
+
 /// The client closes and the server does not: a FIN_WAIT2 that ends by its own time, then one that data ends.
 fn fin_wait2(
     namespace: &Namespace,
     all: &Mutex<Vec<Observation>>,
 ) -> Result<[(SocketAddr, SocketAddr); 2], ScenarioError> {
-    namespace.client().run(|| Ok(std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1")?))?;
+    set_fin_timeout(namespace, 1)?;
     let waits = Pair::new(namespace)?;
     let expired = waits.ends()?;
     namespace.client().close(waits.client)?;
     await_change(all, TimeWaitChange::Expired, Some(TcpState::FinWait2))?;
     namespace.server().close((waits.server, waits.listener))?;
-    namespace.client().run(|| Ok(std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "30")?))?;
+    set_fin_timeout(namespace, 30)?;
     let mut late = Pair::new(namespace)?;
     let killed = late.ends()?;
     namespace.client().close(late.client)?;
