@@ -6,6 +6,8 @@ use crate::enrich::{KernelSymbols, SymbolsError};
 
 /// Called when a time-wait socket's timer runs out.
 const HANDLER: &str = "tw_timer_handler";
+/// What everybody calls who ends one early.
+const DESCHEDULE: &str = "inet_twsk_deschedule_put";
 /// Functions that say from where. Of those on a stack the innermost counts.
 const SITES: [(&str, CallSite); 12] = [
     ("__inet_twsk_schedule", CallSite::Rearm),
@@ -41,7 +43,8 @@ impl CallSites {
     /// # Errors
     /// /proc/kallsyms cannot be read, or hides addresses.
     pub fn read() -> Result<Self, SymbolsError> {
-        KernelSymbols::read(&SITES.map(|(name, _)| name)).map(Self)
+        let names: Vec<_> = SITES.iter().map(|(name, _)| *name).chain([DESCHEDULE]).collect();
+        KernelSymbols::read(&names).map(Self)
     }
 
     /// Address of tw_timer_handler, which a time-wait socket's timer calls; `None` where the kernel has none.
@@ -50,19 +53,21 @@ impl CallSites {
         self.0.ranges_of(HANDLER).map(|range| range.start).next()
     }
 
-    /// What the stack `frames` says, innermost first; it ends with the first 0.
+    /// What the stack `frames` says, innermost first; it ends with the first 0. `None` where nothing on it is known.
     #[must_use]
-    pub fn of(&self, frames: &[u64]) -> Taken {
-        innermost(frames.iter().take_while(|frame| **frame != 0).filter_map(|frame| self.0.resolve(*frame)))
+    pub fn of(&self, frames: &[u64]) -> Option<Taken> {
+        let frames = frames.iter().take_while(|frame| **frame != 0);
+        let names: Vec<_> = frames.filter_map(|frame| self.0.resolve(*frame)).collect();
+        innermost(&names)
     }
 }
 
-fn innermost<'a>(names: impl Iterator<Item = &'a str>) -> Taken {
-    let site = |name: &str| SITES.iter().find(|(known, _)| *known == name).copied();
-    match names.filter_map(site).next() {
-        Some((HANDLER, _)) => Taken::RanOut,
-        Some((_, site)) => Taken::From(site),
-        None => Taken::From(CallSite::Other),
+fn innermost(names: &[&str]) -> Option<Taken> {
+    let site = |name: &&str| SITES.iter().find(|(known, _)| known == name).copied();
+    match names.iter().find_map(site) {
+        Some((HANDLER, _)) => Some(Taken::RanOut),
+        Some((_, site)) => Some(Taken::From(site)),
+        None => names.contains(&DESCHEDULE).then_some(Taken::From(CallSite::Other)),
     }
 }
 
@@ -70,26 +75,35 @@ fn innermost<'a>(names: impl Iterator<Item = &'a str>) -> Taken {
 mod tests {
     use super::*;
 
-    fn taken(names: &[&str]) -> Taken {
-        innermost(names.iter().copied())
+    fn from(site: CallSite) -> Option<Taken> {
+        Some(Taken::From(site))
     }
 
     #[test]
     fn the_innermost_known_function_tells() {
-        let segment = ["inet_twsk_deschedule_put", "tcp_timewait_state_process", "tcp_v4_rcv", "ip_rcv"];
-        assert_eq!(taken(&segment), Taken::From(CallSite::Segment));
+        let segment = [DESCHEDULE, "tcp_timewait_state_process", "tcp_v4_rcv", "ip_rcv"];
+        assert_eq!(innermost(&segment), from(CallSite::Segment));
         let rearm = ["mod_timer", "__inet_twsk_schedule", "tcp_timewait_state_process", "tcp_v4_rcv"];
-        assert_eq!(taken(&rearm), Taken::From(CallSite::Rearm));
-        assert_eq!(taken(&["inet_twsk_deschedule_put", "tcp_v6_rcv"]), Taken::From(CallSite::Receive));
-        assert_eq!(taken(&["__inet_check_established", "tcp_v4_connect"]), Taken::From(CallSite::Connect));
-        assert_eq!(taken(&["tcp_abort", "tcp_diag_destroy"]), Taken::From(CallSite::Abort));
-        assert_eq!(taken(&["inet_twsk_purge", "tcp_twsk_purge"]), Taken::From(CallSite::Purge));
-        assert_eq!(taken(&["inet_twsk_deschedule_put"]), Taken::From(CallSite::Other));
-        assert_eq!(taken(&[]), Taken::From(CallSite::Other));
+        assert_eq!(innermost(&rearm), from(CallSite::Rearm));
+        assert_eq!(innermost(&[DESCHEDULE, "tcp_v6_rcv"]), from(CallSite::Receive));
+        assert_eq!(innermost(&["__inet_check_established", "tcp_v4_connect"]), from(CallSite::Connect));
+        assert_eq!(innermost(&["tcp_abort", "tcp_diag_destroy"]), from(CallSite::Abort));
+        assert_eq!(innermost(&["inet_twsk_purge", "tcp_twsk_purge"]), from(CallSite::Purge));
+    }
+
+    #[test]
+    fn an_end_by_somebody_unknown_is_no_end_by_time() {
+        assert_eq!(innermost(&[DESCHEDULE, "tcp_new_function"]), from(CallSite::Other));
+    }
+
+    #[test]
+    fn a_stack_without_a_known_function_says_nothing() {
+        assert_eq!(innermost(&[]), None);
+        assert_eq!(innermost(&["schedule"]), None);
     }
 
     #[test]
     fn a_timer_that_interrupts_something_else_ran_out() {
-        assert_eq!(taken(&["tw_timer_handler", "call_timer_fn", "tcp_v4_rcv"]), Taken::RanOut);
+        assert_eq!(innermost(&[HANDLER, "call_timer_fn", "tcp_v4_rcv"]), Some(Taken::RanOut));
     }
 }

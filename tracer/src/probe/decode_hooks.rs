@@ -123,7 +123,10 @@ impl Event {
         }
         let change = change(rest.get_u64_ne())?;
         let taken = decoder.sites.as_ref().filter(|_| self.has(hook_present::STACK));
-        let (change, site) = told(change, taken.map(|sites| sites.of(&stack)));
+        let (change, site) = match taken {
+            Some(sites) => told(change, sites.of(&stack)),
+            None => (change, None),
+        };
         // Elsewhere it is a bystander.
         let own = matches!(site, Some(CallSite::Connect | CallSite::Abort));
         Ok(Observation::TimeWait(Box::new(TimeWaitEvent {
@@ -194,15 +197,13 @@ impl Event {
 }
 
 /// What happened, and from where if it was a premature end. By the clock a time-wait socket is over before the timer wheel
-/// comes round; only the stack then tells whether somebody was quicker.
+/// comes round; only the stack then tells whether somebody was quicker. A stack that says nothing leaves it at the clock.
 fn told(change: TimeWaitChange, taken: Option<Taken>) -> (TimeWaitChange, Option<CallSite>) {
+    use TimeWaitChange::{Disarmed, Expired};
     match (change, taken) {
-        (TimeWaitChange::Disarmed | TimeWaitChange::Expired, Some(Taken::From(site))) => {
-            (TimeWaitChange::Disarmed, Some(site))
-        }
-        (TimeWaitChange::Disarmed | TimeWaitChange::Expired, Some(Taken::RanOut)) => {
-            (TimeWaitChange::Expired, None)
-        }
+        (Disarmed | Expired, Some(Taken::From(site))) => (Disarmed, Some(site)),
+        (Disarmed | Expired, Some(Taken::RanOut)) => (Expired, None),
+        (Disarmed, None) => (Disarmed, Some(CallSite::Other)),
         (change, _) => (change, None),
     }
 }
