@@ -30,6 +30,12 @@ pub(crate) struct View<'a> {
 }
 
 impl View<'_> {
+    /// Whether no transition of that interval is missing.
+    pub(crate) fn whole(&self, from: MonoNs, to: MonoNs) -> bool {
+        let counted = to <= self.audit.covered_until() || to > self.seen_until;
+        counted && !self.audit.lost_between(from, to)
+    }
+
     /// Whether no hook's event of that interval is missing.
     pub(crate) fn hooks_whole(&self, from: MonoNs, to: MonoNs) -> bool {
         self.audit.covers(to) && !self.audit.hook_lost_between(from, to)
@@ -48,7 +54,7 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
     };
     let dwells = dwell::dwells(connection, &continuity, &ending);
     let waves = waves::waves(connection, &continuity, &ending);
-    let (cause, exit_signal) = owners::cause(connection, &continuity, &ending);
+    let (cause, exit_signal) = owners::cause(connection, &continuity, &ending, view);
     CloseRecord {
         conn_id: connection.id,
         family: connection.family,

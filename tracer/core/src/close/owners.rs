@@ -80,6 +80,7 @@ pub(super) fn cause(
     connection: &Connection,
     continuity: &Continuity,
     ending: &Ending,
+    view: &View,
 ) -> (Claim<LocalCause>, Option<u8>) {
     let proof = ending.kind.evidence();
     let by_ending = match (ending.kind.value(), ending.reset.as_ref().and_then(|reset| reset.cause.value())) {
@@ -91,7 +92,7 @@ pub(super) fn cause(
         return (Claim::Known { value, evidence: proof }, None);
     }
     if let Some(began) = connection.closing.began.filter(|began| began.index >= continuity.start) {
-        let claim = of_begin(connection, continuity, &began);
+        let claim = of_begin(connection, continuity, &began, view);
         let killed = claim.value() == Some(&LocalCause::ProcessKilled);
         return (claim, began.exit_signal.filter(|_| killed));
     }
@@ -108,7 +109,12 @@ pub(super) fn cause(
     (claim, None)
 }
 
-fn of_begin(connection: &Connection, continuity: &Continuity, began: &LocalBegin) -> Claim<LocalCause> {
+fn of_begin(
+    connection: &Connection,
+    continuity: &Continuity,
+    began: &LocalBegin,
+    view: &View,
+) -> Claim<LocalCause> {
     match (began.lock_owned, began.kthread, began.exiting) {
         (None, ..) => return Claim::Unknown(Reason::FieldAbsent),
         (Some(false), ..) => return Claim::Unknown(Reason::NoTask),
@@ -128,7 +134,7 @@ fn of_begin(connection: &Connection, continuity: &Continuity, began: &LocalBegin
     if !(shutdown.receive && shutdown.send) {
         return Claim::known(LocalCause::Shutdown, [Evidence::ShutdownSend, Evidence::LockOwned]);
     }
-    close_or_shutdown(connection, continuity, began)
+    close_or_shutdown(connection, continuity, began, view)
 }
 
 /// Both close() and shutdown(SHUT_RDWR) shut both directions before the FIN is queued. close() orphans the socket before
@@ -137,6 +143,7 @@ fn close_or_shutdown(
     connection: &Connection,
     continuity: &Continuity,
     began: &LocalBegin,
+    view: &View,
 ) -> Claim<LocalCause> {
     let proof = EvidenceSet::of([Evidence::ShutdownBoth, Evidence::LockOwned]);
     let close = |with| Claim::Known { value: LocalCause::Close, evidence: proof.with(with) };
@@ -149,8 +156,17 @@ fn close_or_shutdown(
     if again {
         return shutdown(Evidence::SockAlive);
     }
+    // close() would have orphaned it at once, whatever is missing.
+    if began.dead_next == Some(false) && !began.lingers {
+        return shutdown(Evidence::SockAlive);
+    }
     if continuity.broken_between(began.index, trace.len() - 1).is_some() {
         return Claim::Unknown(continuity.missing_inside());
+    }
+    // A state entered again leaves no gap in the chain of states.
+    let span = trace.get(began.index).zip(trace.last()).map(|(from, to)| (from.step.at, to.step.at));
+    if !span.is_some_and(|(from, to)| view.whole(from, to)) {
+        return Claim::Unknown(Reason::LossInInterval);
     }
     // A lingering close() waits with the socket alive, and lets go of it where it ends the wait: without having entered
     // the state again, as a close() after shutdown() would have.
@@ -162,7 +178,6 @@ fn close_or_shutdown(
     match began.dead_next {
         Some(false) if began.lingers && ended_inside => close(Evidence::SockDead),
         Some(true) => close(Evidence::SockDead),
-        Some(false) if !began.lingers => shutdown(Evidence::SockAlive),
         Some(false) => Claim::Unknown(Reason::CloseOrShutdown),
         None => Claim::Unknown(Reason::FieldAbsent),
     }

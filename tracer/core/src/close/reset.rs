@@ -18,7 +18,7 @@ pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChan
     let sent = sent(connection, end);
     let mut ending = match (&ending.kind, sent) {
         _ if ending.hidden_fin_wait2 => hidden(ending, end, sent.is_some(), view),
-        (Claim::Unknown(Reason::AbortWithoutError), Some(_)) => by_kernel(end),
+        (Claim::Unknown(Reason::AbortWithoutError), Some(_)) if !may_be_dropped(end) => by_kernel(end),
         (Claim::Known { value: CloseKind::Killed, .. }, Some(_)) => {
             add(ending, end, ResetCause::Administrator)
         }
@@ -92,6 +92,12 @@ fn reason(reset: &Reset, sent: Option<SentReset>, end: &StateChange, view: &View
         }
         (None, _) => Claim::Unknown(Reason::HookLoss),
     }
+}
+
+/// A child goes with its listener in the same way (`inet_csk_listen_stop`), and only its first events tell that it was one.
+fn may_be_dropped(end: &StateChange) -> bool {
+    let untouched = end.shutdown.is_none_or(|shutdown| !shutdown.send);
+    untouched && end.lock_owned != Some(true)
 }
 
 /// Out of memory, too many orphans, the end of a namespace: no error is left behind, but the reset that was sent tells.

@@ -66,14 +66,12 @@ impl Close<'_> {
     fn passive(&self, waves: &Claim<Waves>) -> [Wave; 4] {
         let came = self.taken_in(TcpState::CloseWait);
         let sent = self.queued(TcpState::LastAck);
-        let acked = match (waves.value(), self.entered(TcpState::CloseWait), self.entered(TcpState::LastAck))
-        {
+        let acked = match (waves.value(), came, self.entered(TcpState::LastAck)) {
             (Some(Waves::Three), ..) => sent,
             // It is sent later than the segment came, at the latest when our own FIN was queued.
-            (Some(Waves::Four), Some(from), Some(to)) => {
-                between(came.value().map_or(self.at(from), |wave| wave.earliest), self.at(to))
-            }
-            (Some(Waves::Four), ..) => Claim::Unknown(self.continuity.missing_inside()),
+            (Some(Waves::Four), Claim::Known { value, .. }, Some(to)) => between(value.earliest, self.at(to)),
+            (Some(Waves::Four), Claim::Unknown(reason), _) => Claim::Unknown(reason),
+            (Some(Waves::Four), _, None) => Claim::Unknown(self.continuity.missing_inside()),
             (None, ..) => Claim::Unknown(waves.reason().unwrap_or(Reason::NoKnownWay)),
         };
         [came, acked, sent, self.end_taken_in()]
