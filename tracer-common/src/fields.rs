@@ -79,6 +79,7 @@ fields! {
     TaskComm = "task_struct.comm",
     TaskFlags = "task_struct.flags",
     TaskStart = "task_struct.start_boottime",
+    SndWnd = "tcp_sock.snd_wnd",
     TaskExitCode = "task_struct.exit_code",
     State = "sock.__sk_common.skc_state",
     Pending = "inet_connection_sock.icsk_pending",

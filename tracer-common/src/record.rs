@@ -4,8 +4,8 @@
 pub const RECORD_VERSION: u8 = 1;
 /// `kind` of a [`StateRecord`].
 pub const KIND_STATE: u8 = 1;
-/// Bytes of a [`StateRecord`]; with the ring's own 8-byte header a record takes 256.
-pub const STATE_RECORD_BYTES: usize = 248;
+/// Bytes of a [`StateRecord`]; with the ring's own 8-byte header a record takes 264.
+pub const STATE_RECORD_BYTES: usize = 256;
 
 /// Bit of [`StateRecord::sock_flags`]: SOCK_DEAD, no descriptor refers to the socket any more.
 pub const SOCK_FLAG_DEAD: u8 = 1;
@@ -98,6 +98,8 @@ pub mod present {
     pub const SOCK_ADDR: u64 = 1 << 37;
     /// exit_signal
     pub const TASK_EXIT: u64 = 1 << 38;
+    /// snd_wnd
+    pub const SND_WND: u64 = 1 << 39;
 
     /// Fields of struct tcp_sock and struct inet_connection_sock: absent where the cast to tcp_sock fails.
     pub const TCP: u64 = SPORT
@@ -118,7 +120,8 @@ pub mod present {
         | SRTT
         | TOTAL_RETRANS
         | LINGER2
-        | IS_MPTCP;
+        | IS_MPTCP
+        | SND_WND;
     /// Fields of the current task.
     pub const ALL_TASK: u64 = TASK | TASK_START | TASK_FLAGS | TASK_EXIT;
 }
@@ -218,6 +221,10 @@ record! {
         pub since_receive_jiffies: u32,
         /// tcp_sock.total_retrans
         pub total_retrans: u32,
+        /// tcp_sock.snd_wnd: the window that the peer offers, bytes
+        pub snd_wnd: u32,
+        /// 0
+        pub reserved: u32,
         /// AF_INET or AF_INET6
         pub family: u16,
         /// sk_protocol: IPPROTO_TCP

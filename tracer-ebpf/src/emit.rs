@@ -178,6 +178,7 @@ pub(crate) fn socket(depth: &Depth, transition: &Transition) {
             new_state: transition.new,
             shutdown: sk.read::<u8>(Field::Shutdown),
             lock_owned: (owned != 0) as u8,
+            reserved: 0u32,
             sock_flags: flags as u8 & (SOCK_FLAG_DEAD | SOCK_FLAG_DONE)
                 | if flags & SOCK_LINGER_BIT != 0 { SOCK_FLAG_LINGER } else { 0 },
         }
@@ -207,6 +208,7 @@ pub(crate) fn socket(depth: &Depth, transition: &Transition) {
             bytes_received: tcp.read::<u64>(Field::BytesReceived),
             srtt_us_x8: tcp.read::<u32>(Field::SrttUs),
             total_retrans: tcp.read::<u32>(Field::TotalRetrans),
+            snd_wnd: tcp.read::<u32>(Field::SndWnd),
             linger2: tcp.read::<i32>(Field::Linger2),
             is_mptcp: tcp.read::<u8>(Field::IsMptcp),
         });
@@ -244,7 +246,7 @@ pub(crate) fn classic(depth: &Depth, event: &ClassicEvent) {
         absent: {
             socket_cookie, cgroup_id, inode, task_start_boot_ns, comm, tcp_clock_cache_ns, bytes_acked, bytes_received,
             linger_jiffies, netns, uid, mark, err, err_soft, linger2, tgid, pid, snd_una, snd_nxt, write_seq, rcv_nxt,
-            rcv_wup, copied_seq, srtt_us_x8, rto_jiffies, since_send_jiffies, since_receive_jiffies, total_retrans, num,
+            rcv_wup, copied_seq, srtt_us_x8, rto_jiffies, since_send_jiffies, since_receive_jiffies, total_retrans, snd_wnd, reserved, num,
             shutdown, retransmits, probes_out, is_mptcp, lock_owned, sock_flags, task_flags, exit_signal,
         });
     }

@@ -42,7 +42,7 @@ fn closes_are_a_table_and_the_verdict_is_on_stderr() {
         stdout(&output).lines().collect::<Vec<_>>(),
         [
             "TIME     OPENED BY     LOCAL  REMOTE              FIRST KIND         LIFE CLOSE",
-            "21:04:15 curl/9120 ▶   :39812 10.0.0.7:8080       local active       3.1s FW1 0.4ms · FW2 3.1s! · TW",
+            "21:04:15 curl/9120 ▶   :39812 10.0.0.7:8080       local active       3.1s FW2 3.1s! · shutdown",
             "21:04:28 nginx/811 ◀   :443   203.0.113.9:51122   peer  passive     12.1s CW 0.2ms · LA 31ms",
             "21:04:31 wget/77 ▶     :40100 [::1]:81            peer  refused     0.2ms SYN_SENT 0.2ms",
             "21:13:34 api/402 ▶     :40022 10.0.0.9:5432       local reset sent  9m02s unread 4.0K in ESTABLISHED",

@@ -109,7 +109,7 @@ fn the_two_ends_of_a_connection_are_one_line() {
     assert_eq!(
         lines(&output)[1..],
         [
-            "21:04:15 curl/9120 ▶   :39812 10.0.0.7:8080 ◀ nginx/811 ▶ active/passive 3.1s FW2 3.1s! ◀ CW 3.1s!"
+            "21:04:15 curl/9120 ▶   :39812 10.0.0.7:8080 ◀ nginx/811 ▶ active/passive 3.1s FW2 3.1s! · shutdown ◀ CW 3.1s!"
         ]
     );
     let verdict = std::str::from_utf8(&output.stderr).unwrap();
@@ -132,7 +132,7 @@ fn the_two_ends_of_a_connection_are_one_line() {
 fn ends_that_contradict_each_other_are_shown_as_they_are() {
     let text = written(&both_ends());
     let shown = lines(&fed("closes --both-ends", &text));
-    assert!(shown[1].ends_with("FW2 3.1s! ◀ CW 3.1s! · ends disagree: bytes"), "{}", shown[1]);
+    assert!(shown[1].ends_with("FW2 3.1s! · shutdown ◀ CW 3.1s! · ends disagree: bytes"), "{}", shown[1]);
     let json = values(&fed("closes --both-ends -o json", &text));
     assert_eq!(json[0]["contradictions"], json!(["bytes"]));
     assert_eq!(

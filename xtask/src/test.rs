@@ -25,7 +25,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     total.cargo_test(root, WORKSPACE, &[])?;
     match live::obstacle() {
         None => {
-            if let Some(report) = total.cargo_test(root, LIVE, &["--test-threads=1"])? {
+            if let Some(report) = total.cargo_test(root, LIVE, &["--test-threads=4"])? {
                 total.require(live::compare(root, &report));
             }
         }

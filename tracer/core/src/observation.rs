@@ -391,6 +391,9 @@ pub struct TcpFields {
     /// Probes without an answer
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes_out: Option<u8>,
+    /// Bytes that the peer's window still offered when it was last told
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snd_wnd: Option<u32>,
     /// A subflow of an MPTCP connection
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_mptcp: Option<bool>,

@@ -226,6 +226,7 @@ fn tcp(raw: &StateRecord, jiffy_ns: u64) -> TcpFields {
         total_retrans: has(present::TOTAL_RETRANS).then_some(raw.total_retrans),
         retransmits: has(present::RETRANSMITS).then_some(raw.retransmits),
         probes_out: has(present::PROBES_OUT).then_some(raw.probes_out),
+        snd_wnd: has(present::SND_WND).then_some(raw.snd_wnd),
         is_mptcp: has(present::IS_MPTCP).then_some(raw.is_mptcp != 0),
     }
 }
@@ -294,6 +295,8 @@ fn read(mut bytes: &[u8]) -> Result<StateRecord, DecodeError> {
         since_send_jiffies: b.get_u32_ne(),
         since_receive_jiffies: b.get_u32_ne(),
         total_retrans: b.get_u32_ne(),
+        snd_wnd: b.get_u32_ne(),
+        reserved: b.get_u32_ne(),
         family: b.get_u16_ne(),
         protocol: b.get_u16_ne(),
         inet_sport: b.get_u16_ne(),

@@ -159,6 +159,7 @@ fn size(field: Field) -> u32 {
         | Field::LastReceiveTime
         | Field::SndUna
         | Field::SndNxt
+        | Field::SndWnd
         | Field::WriteSeq
         | Field::RcvNxt
         | Field::RcvWup
@@ -199,6 +200,7 @@ fn presence(offsets: &[u16; OFFSET_SLOTS], features: u32) -> u64 {
         (present::SINCE_SEND, &[Field::LastSendTime]),
         (present::SND_UNA, &[Field::SndUna]),
         (present::SND_NXT, &[Field::SndNxt]),
+        (present::SND_WND, &[Field::SndWnd]),
         (present::WRITE_SEQ, &[Field::WriteSeq]),
         (present::RCV_NXT, &[Field::RcvNxt]),
         (present::RCV_WUP, &[Field::RcvWup]),

@@ -140,7 +140,8 @@ pub(super) fn crossed(stage: &Stage<'_>, name: &'static str) -> Result<Made> {
     }
     let mut mine = client_side(stage, &[FinWait1, Closing, Close]);
     mine.kind = Fact::Shown(CloseKind::Simultaneous);
-    mine.first_closer = Fact::Shown(FirstCloser::Both);
+    // Data was still ahead of our FIN when the server's came.
+    mine.first_closer = Fact::Shown(FirstCloser::Peer);
     mine.closer = Fact::Shown(stage.client().owner());
     mine.successor = Fact::Shown(Successor::TimeWait);
     mine.bytes_sent = Fact::Shown(sent);

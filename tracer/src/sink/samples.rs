@@ -320,6 +320,7 @@ fn tcp_fields() -> TcpFields {
         total_retrans: Some(14),
         retransmits: Some(15),
         probes_out: Some(16),
+        snd_wnd: Some(65_535),
         is_mptcp: Some(false),
     }
 }

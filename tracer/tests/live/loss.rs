@@ -28,6 +28,7 @@ fn overflow(reading: Reading) -> (Vec<(NetNs, Made)>, Seen) {
         ..ProbeConfig::default()
     })
     .expect("attach");
+    let _shared = crate::support::undisturbed();
     track(probe, reading, TrackerConfig::default(), || {
         thread::scope(|scope| {
             let all: Vec<_> =

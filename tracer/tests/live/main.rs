@@ -7,6 +7,7 @@
 
 mod demo;
 mod filters;
+mod fire;
 mod hooks;
 mod lifecycle;
 mod loss;

@@ -1,6 +1,7 @@
 //! The finwait binary as a child: started, waited for, ended.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
@@ -111,6 +112,11 @@ impl Finwait {
     }
 
     fn fdinfo(&self) -> Vec<String> {
+        // Until it has executed finwait it is a copy of this process, with the descriptors of tests that run beside.
+        let exe = std::fs::read_link(format!("/proc/{}/exe", self.child.id()));
+        if !exe.is_ok_and(|exe| exe == Path::new(FINWAIT)) {
+            return Vec::new();
+        }
         let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())) else {
             return Vec::new();
         };

@@ -31,13 +31,13 @@ impl Write for Shared {
     }
 }
 
-/// Each close as one line of JSON.
-fn as_json(closes: &[CloseRecord], context: &Context) -> Vec<String> {
+/// Each record as one line of JSON.
+fn as_json(records: impl Iterator<Item = Record>, context: &Context) -> Vec<String> {
     let out = Shared::default();
     let mut sink = JsonSink::new(Box::new(out.clone()));
     sink.context(context);
-    for close in closes {
-        sink.record(&Record::Close(Box::new(close.clone()))).expect("write");
+    for record in records {
+        sink.record(&record).expect("write");
     }
     sink.flush().expect("flush");
     drop(sink);
@@ -54,6 +54,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let config = TrackerConfig::default();
     let mut context = Context::default();
+    let playing = support::undisturbed();
     let (_, seen) = track_with(
         probe,
         Reading::Always,
@@ -65,13 +66,18 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
         },
     )
     .expect("run");
+    drop(playing);
     recording.flush().expect("flush");
 
     let replay = support::output(Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path));
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
     let replayed = String::from_utf8(replay.stdout).expect("text");
-    let replayed: Vec<&str> = replayed.lines().filter(|line| line.contains("\"conn_id\"")).collect();
-    assert_eq!(replayed, as_json(&seen.closes, &context));
+    let closes: Vec<&str> = replayed.lines().filter(|line| line.contains("\"finwait.close/1\"")).collect();
+    let seen_closes = seen.closes.iter().cloned().map(|close| Record::Close(Box::new(close)));
+    assert_eq!(closes, as_json(seen_closes, &context));
+    let left: Vec<&str> = replayed.lines().filter(|line| line.contains("\"finwait.time_wait/1\"")).collect();
+    let seen_left = seen.time_waits.iter().cloned().map(|record| Record::TimeWait(Box::new(record)));
+    assert_eq!(left, as_json(seen_left, &context));
 }
 
 #[test]

@@ -112,11 +112,11 @@ fn close_with_unsent_data_queues_the_fin_behind_it() {
 }
 
 #[test]
-fn fins_that_cross_are_both_first() {
+fn a_fin_that_waits_behind_data_is_not_the_first() {
     let run = run(catalog::CROSSED);
     let client = run.assert_whole().client(0);
     assert!(steps(client).contains(&(FinWait1, Closing)));
-    assert_eq!(client.first_closer.value(), Some(&FirstCloser::Both));
+    assert_eq!(client.first_closer.value(), Some(&FirstCloser::Peer));
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Running {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut child = command.spawn().expect("start finwait");
+        let mut child = crate::support::spawn(&mut command);
         let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
         (Self(child), lines.map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON")))
     }
@@ -168,8 +168,8 @@ fn one_look_is_a_table_and_older_keeps_what_is_proven() {
     assert_eq!((&connection.server).read(&mut [0]).expect("end"), 0);
     sleep(Duration::from_secs(2));
     let stuck = |arguments: &[&str]| {
-        let output = Command::new(FINWAIT).args(["stuck", "--netns", &netns]).args(arguments).output();
-        let output = output.expect("finwait");
+        let mut command = Command::new(FINWAIT);
+        let output = crate::support::output(command.args(["stuck", "--netns", &netns]).args(arguments));
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         (String::from_utf8(output.stdout).expect("text"), String::from_utf8(output.stderr).expect("text"))
     };

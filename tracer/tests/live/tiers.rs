@@ -16,6 +16,7 @@ fn all_scenarios_by_the_classic_tier() -> (Made, Seen) {
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(KernelFilter::default(), TierChoice::Classic);
     assert_eq!(probe.tier(), Tier::Classic);
+    let _shared = crate::support::undisturbed();
     track(probe, Reading::Always, TrackerConfig::default(), || catalog::run(catalog::ALL, &namespace))
         .expect("run")
 }
@@ -69,6 +70,7 @@ fn both_tiers_see_the_same_of_one_traffic() {
         attach(KernelFilter::default(), TierChoice::Classic),
     );
     let config = TrackerConfig::default();
+    let _shared = crate::support::undisturbed();
     let ((made, inner), outer) = track(classic, Reading::Always, config, || {
         track(tp_btf, Reading::Always, config, || catalog::RECONNECT.run(&namespace))
     })

@@ -45,15 +45,17 @@ pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChan
 
 /// An orphan that leaves FIN_WAIT2 without error went on in a mini-socket, or was aborted at once by data that came with the
 /// acknowledgement of its FIN (`tcp_rcv_state_process`): only the reset that follows the abort tells.
-fn hidden(ending: Ending, end: &StateChange, sent: bool, view: &View) -> Ending {
+fn hidden(mut ending: Ending, end: &StateChange, sent: bool, view: &View) -> Ending {
     if sent {
         let proof = EvidenceSet::of([Evidence::StateLeft, Evidence::SockDead, Evidence::ResetSent]);
         return Ending::reset_sent(end, ResetCause::DataAfterClose, proof);
     }
     if view.hooks.resets_sent && view.hooks_whole(end.at, end.at.plus(SENT_WITHIN_NS)) {
-        return Ending { kind: with(ending.kind, Evidence::NoResetSent), ..ending };
+        ending.kind = with(ending.kind, Evidence::NoResetSent);
+    } else {
+        ending.kind = Claim::Unknown(Reason::HiddenFinWait2);
     }
-    Ending { kind: Claim::Unknown(Reason::HiddenFinWait2), ..ending }
+    ending
 }
 
 /// The reset that the function which ended the connection sent: after its last transition or right before it.

@@ -1,17 +1,17 @@
 //! When each of the four waves passed this end.
 //!
 //! A transition shows when a segment was processed. A segment that found the socket held by a task waited in its backlog, so
-//! then it may have come at any time since the event before. Our FIN leaves when it is queued, unless data waits ahead of it;
-//! then it has left by the time it is known to be acknowledged.
+//! then it may have come at any time since the event before. Our FIN leaves when it is queued, unless data waits
+//! ahead of it, or a window is closed; then it has left by the time it is known to be acknowledged.
 
 use tracer_common::TcpState;
 
 use super::continuity::Continuity;
 use super::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::record::{CloseKind, Dwell, WaveTime, WaveTimes, Waves};
+use crate::record::{CloseKind, Dwell, Step, WaveTime, WaveTimes, Waves};
 use crate::time::MonoNs;
-use crate::tracker::Connection;
+use crate::tracker::{Connection, difference};
 
 type Wave = Claim<WaveTime>;
 
@@ -115,17 +115,34 @@ impl Close<'_> {
             return Claim::Unknown(self.continuity.missing_inside());
         };
         let at = self.at(index);
-        match self.connection.closing.unsent_bytes {
-            Some(0) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
-            // A later state than the FIN's own shows that it has left.
-            Some(_) => {
-                match self.connection.trace.iter().skip(index + 1).find(|t| t.step.old != t.step.new) {
+        match self.connection.closing.fin_left_at_once {
+            Some(true) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
+            _ if self.never_left() => Claim::Unknown(Reason::DidNotHappen),
+            Some(false) => {
+                match self.connection.trace.iter().skip(index + 1).find(|t| self.shows_fin(t.step)) {
                     Some(later) => between(at, later.step.at),
                     None => Claim::Unknown(Reason::EndNotSeen),
                 }
             }
             None => Claim::Unknown(Reason::FieldAbsent),
         }
+    }
+
+    /// Our FIN had left when `step` was made: it was acknowledged, or nothing was left to be sent.
+    fn shows_fin(&self, step: Step) -> bool {
+        match (step.old, step.new) {
+            (old, new) if old == new => false,
+            (_, TcpState::Closing) => self.connection.closing.unsent_at_closing_bytes == Some(0),
+            _ => true,
+        }
+    }
+
+    /// The connection ended in the state that our FIN's queueing began, with something still to be sent: the FIN is the last.
+    fn never_left(&self) -> bool {
+        self.connection.end.as_deref().is_some_and(|end| {
+            matches!(end.old, TcpState::FinWait1 | TcpState::LastAck)
+                && difference(end.tcp.write_seq, end.tcp.snd_nxt) != Some(0)
+        })
     }
 
     /// The segment that led to `state`.

@@ -57,6 +57,9 @@ pub(crate) struct Closing {
     pub(crate) ack_pending: Option<bool>,
     /// write_seq − snd_nxt when our FIN was queued
     pub(crate) unsent_bytes: Option<u32>,
+    /// Nothing kept our FIN back when it was queued: no data ahead of it, none on its way that could fill the congestion
+    /// window, and the peer's window open
+    pub(crate) fin_left_at_once: Option<bool>,
     /// At the first FIN
     pub(crate) idle_send_ns: Option<u64>,
     /// At the first FIN
@@ -253,6 +256,9 @@ impl Connection {
             matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) && change.old != change.new;
         if queued_fin {
             self.closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
+            let waiting = difference(tcp.write_seq, tcp.snd_una);
+            self.closing.fin_left_at_once =
+                waiting.zip(tcp.snd_wnd).map(|(bytes, window)| bytes == 0 && window > 0);
         }
         if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) && change.old != change.new {
             self.closing.idle_send_ns = tcp.since_send_ns;

@@ -76,6 +76,7 @@ impl Sock {
             total_retrans: Some(0),
             retransmits: Some(0),
             probes_out: Some(0),
+            snd_wnd: Some(65_535),
             is_mptcp: Some(false),
         };
         let now = StateChange {

@@ -3,8 +3,8 @@
 
 use finwait_core::TcpState::{self, Close, CloseWait, Closing, FinWait1, FinWait2, LastAck};
 use finwait_core::record::{
-    CloseKind, CloseRecord, FinOutcome, FirstCloser, ResetDirection, Step, Successor, TransitionRecord,
-    WaveTime, Waves,
+    CloseKind, CloseRecord, FinOutcome, FinRetransmits, FirstCloser, ResetDirection, Step, Successor,
+    TransitionRecord, WaveTime, Waves,
 };
 use finwait_core::{Claim, MonoNs};
 
@@ -127,7 +127,7 @@ fn wave(number: usize, claim: &Claim<WaveTime>, moment: Option<MonoNs>) -> Optio
 
 /// FINs that went again; and one that the peer acknowledged was acknowledged.
 fn fin(record: &CloseRecord, wire: &Exchange) -> Vec<String> {
-    let again = record.fin_retransmits.value().map(|again| again.fins());
+    let again = record.fin_retransmits.value().map(FinRetransmits::fins);
     let acknowledged = record.fin_outcome.value() == Some(&FinOutcome::Acknowledged);
     let counted = again.and_then(|fins| {
         unless(fins == wire.sent_again.0, || {
