@@ -90,10 +90,14 @@ fn listeners_request_sockets_and_rows_without_a_name_are_not_taken() {
 }
 
 #[test]
-fn what_a_dump_does_not_show_has_ended_unseen() {
+fn what_two_dumps_do_not_show_has_ended_unseen() {
     let mut script = Script::new();
     opened(&mut script, 1);
     dump(&mut script, 10 * MILLI, Vec::new());
+    let mut once = script.clone();
+    once.quiet(SECOND, 0);
+    assert!(once.closes().is_empty(), "a single dump may have passed over it");
+    dump(&mut script, 20 * MILLI, Vec::new());
     script.quiet(SECOND, 0);
     let close = script.close();
     assert_eq!(close.kind.reason(), Some(Reason::EndNotSeen));
@@ -110,6 +114,7 @@ fn what_a_dump_cannot_show_is_still_there() {
     let mut listener = Sock::new(4, 1, 1);
     script.step(&mut listener, MILLI, Close, Listen);
     let mut moving = opened(&mut script, 2);
+    dump(&mut script, 5 * MILLI, Vec::new());
     let begin = 10 * MILLI;
     script.dump(begin, begin + MILLI, DumpScope::Connections, Vec::new());
     let end = script.observations.pop().unwrap();

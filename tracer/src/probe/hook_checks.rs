@@ -18,7 +18,8 @@ const ACCEPTS: &str = "accepts";
 const WITHOUT_RESETS: &str =
     "who reset a connection is then told by its socket's error alone, where that proves it";
 const WITHOUT_RETRANSMITS: &str = "a close that took long for loss is then told by counters alone";
-const WITHOUT_ACCEPTS: &str = "who accepted a connection is then told by /proc, or by who first works on it";
+const WITHOUT_ACCEPTS: &str =
+    "who accepted a connection is then unknown; `finwait stuck` finds who holds one by /proc";
 const SWEEP: &str = "repeated dumps stand in, to a second";
 const TIMER: &str = "--time-wait timer is exact too, and costs every timer of the host some 60 ns";
 

@@ -10,8 +10,9 @@ use tracer_common::{Field, KernelFilter, classic, feature};
 use super::{
     btf::Btf,
     capabilities::Capabilities,
+    error::ProbeError,
     host::{self, KernelVersion},
-    load::{ProbeError, loaded_classic, loaded_tp_btf},
+    load::{loaded_classic, loaded_tp_btf},
     offsets::Layout,
 };
 

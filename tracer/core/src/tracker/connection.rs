@@ -88,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) had_inode: bool,
     /// A dump of the sockets showed it before any of its events
     pub(crate) listed: bool,
+    /// The last dump did not show it
+    pub(crate) unlisted: bool,
     /// Who had a descriptor of it in the last dump
     pub(crate) holder: Option<Owner>,
     pub(crate) opener: Option<Owner>,
@@ -130,6 +132,7 @@ impl Connection {
             is_mptcp: None,
             had_inode: false,
             listed: false,
+            unlisted: false,
             holder: None,
             opener: None,
             closer: None,
@@ -189,6 +192,7 @@ impl Connection {
 
     /// Takes in the next event. `actor` is the task that is known to have made it.
     pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<Owner>) {
+        self.unlisted = false;
         self.learn_tuple(change);
         self.netns = change.netns.or(self.netns);
         self.cgroup = change.cgroup.or(self.cgroup);

@@ -72,7 +72,8 @@ impl Tracker {
         self.listing = Some(listing);
     }
 
-    /// What the dump did not show in the namespaces that it is complete for has ended unseen.
+    /// What two dumps in a row did not show in the namespaces that they are complete for has ended unseen. One alone proves
+    /// nothing: the kernel lists its table in pieces, and a socket that others make change its place may be passed over.
     pub(super) fn dump_end(&mut self, end: &DumpEnd) {
         if end.scope == DumpScope::TimeWait {
             self.time_waits.dump_end(end);
@@ -92,7 +93,10 @@ impl Tracker {
             .map(|(slot, _)| slot)
             .collect();
         for slot in gone {
-            self.table.retire(slot);
+            match self.table.get_mut(slot) {
+                Some(connection) if !connection.unlisted => connection.unlisted = true,
+                _ => self.table.retire(slot),
+            }
         }
     }
 
@@ -184,11 +188,14 @@ fn is_connection(state: TcpState) -> bool {
 fn was_listable(connection: &Connection, listing: &Listing) -> bool {
     let opening = matches!(connection.state, TcpState::SynSent | TcpState::SynRecv);
     let margin = if opening { UNLISTED_NS } else { 0 };
-    connection.state != TcpState::Close && connection.last_seen_at().plus(margin) < listing.begin
+    // In SYN_RECV it cannot be told from a request that has no socket yet.
+    !matches!(connection.state, TcpState::Close | TcpState::SynRecv)
+        && connection.last_seen_at().plus(margin) < listing.begin
 }
 
 /// Adds what no event showed.
 fn fill(connection: &mut Connection, row: &SocketRow) {
+    connection.unlisted = false;
     connection.had_inode |= row.inode.is_some();
     connection.cgroup = connection.cgroup.or(row.cgroup);
     connection.uid = connection.uid.or(row.uid);

@@ -19,6 +19,7 @@ use crate::snapshot::{
 
 /// Full sockets alone: time-wait sockets belong to no connection that is followed.
 const CONNECTIONS: States = States::of(&[
+    TcpState::SynSent,
     TcpState::Established,
     TcpState::FinWait1,
     TcpState::FinWait2,
@@ -28,6 +29,8 @@ const CONNECTIONS: States = States::of(&[
 ]);
 /// How often time-wait sockets are looked at where no hook shows them.
 const TIME_WAIT_EVERY: Duration = Duration::from_secs(1);
+/// What two dumps do not show has ended.
+const REPAIRS: u8 = 2;
 const FIRST: &str = "listing";
 
 /// A dump with the processes that hold its sockets.
@@ -51,8 +54,8 @@ pub(crate) struct Listing {
     maker: Maker,
     /// Time-wait sockets are to be looked at
     time_wait: bool,
-    /// A loss wants the table to be repaired
-    repair: bool,
+    /// Dumps that a loss still wants for repairing the table
+    repairs: u8,
     under_way: Option<DumpScope>,
     arrived: Option<(DumpScope, Listed)>,
     /// Time-wait sockets are not looked at again before
@@ -72,7 +75,7 @@ impl Listing {
         Ok(Self {
             maker,
             time_wait,
-            repair: false,
+            repairs: 0,
             under_way: Some(DumpScope::Connections),
             arrived: None,
             due: Instant::now(),
@@ -86,7 +89,7 @@ impl Listing {
 
     /// Something was lost: the table is compared with the sockets that there are.
     pub(crate) fn repair(&mut self) {
-        self.repair = true;
+        self.repairs = REPAIRS;
     }
 
     /// Begins what is due, takes in what is done. `watermark`: every event from before was handed over.
@@ -131,7 +134,7 @@ impl Listing {
     fn begin_next(&mut self, batch: &mut Vec<Observation>) {
         let Maker::Later(sweeper) = &self.maker else { return };
         let now = Instant::now();
-        let scope = if self.repair {
+        let scope = if self.repairs > 0 {
             DumpScope::Connections
         } else if self.time_wait && now >= self.due {
             DumpScope::TimeWait
@@ -146,7 +149,7 @@ impl Listing {
         if sweeper.request(states) {
             self.under_way = Some(scope);
             match scope {
-                DumpScope::Connections => self.repair = false,
+                DumpScope::Connections => self.repairs -= 1,
                 DumpScope::TimeWait => self.due = now + TIME_WAIT_EVERY,
             }
         }
