@@ -201,6 +201,8 @@ impl Event {
 fn told(change: TimeWaitChange, taken: Option<Taken>) -> (TimeWaitChange, Option<CallSite>) {
     use TimeWaitChange::{Disarmed, Expired};
     match (change, taken) {
+        // What ends a socket sets no timer anew.
+        (Expired, Some(Taken::From(CallSite::Rearm))) => (Expired, None),
         (Disarmed | Expired, Some(Taken::From(site))) => (Disarmed, Some(site)),
         (Disarmed | Expired, Some(Taken::RanOut)) => (Expired, None),
         (Disarmed, None) => (Disarmed, Some(CallSite::Other)),

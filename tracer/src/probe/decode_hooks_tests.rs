@@ -147,6 +147,7 @@ fn the_stack_outweighs_the_clock() {
     assert_eq!(told(Expired, connect), (Disarmed, Some(CallSite::Connect)), "quicker than the timer wheel");
     assert_eq!(told(Expired, Some(Taken::RanOut)), (Expired, None));
     assert_eq!(told(Expired, None), (Expired, None));
+    assert_eq!(told(Expired, Some(Taken::From(CallSite::Rearm))), (Expired, None));
     assert_eq!(told(Disarmed, None), (Disarmed, Some(CallSite::Other)));
     assert_eq!(told(Armed, connect), (Armed, None));
 }
