@@ -6,11 +6,11 @@ use std::sync::PoisonError;
 
 use finwait_core::record::{CloseRecord, Owner, Role};
 use finwait_core::{Claim, Pid, TrackerConfig};
-use tracer::probe::TierChoice;
+use tracer::probe::{Probe, ProbeConfig};
 use tracer::scenario::watch::{Reading, only, track};
 use tracer::scenario::{Context, Namespace, Result, ScenarioError};
 
-use crate::support::{SPAWNING, attach};
+use crate::support::SPAWNING;
 
 const PROCESSES: u8 = 50;
 const CONNECTIONS: usize = 200;
@@ -95,7 +95,10 @@ fn known<'a>(claims: impl Iterator<Item = (&'a Claim<Owner>, Pid, &'a CloseRecor
 fn fifty_processes_that_open_and_close_at_once_are_told_apart() {
     let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
     let namespace = Namespace::new().expect("namespace");
-    let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
+    // Owners are in question here, not how fast an unoptimised reader is.
+    let filter = only(namespace.inode());
+    let probe = Probe::attach(&ProbeConfig { filter, ring_bytes: 64 << 20, ..ProbeConfig::default() });
+    let probe = probe.expect("attach");
     let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
     let (children, seen) = track(probe, Reading::Always, config, || fire(&namespace)).expect("run");
     let own: HashMap<IpAddr, Pid> =
