@@ -389,7 +389,8 @@ fn life_of(told: &Told, namespace: &Namespace, ends: (SocketAddr, SocketAddr)) -
     let end = life.iter().position(is_end).expect("its end");
     life.truncate(end + 1);
     for event in &life {
-        assert_eq!(event.subject.cookie, before.cookie, "{event:?}");
+        // Where it has none (5.10), a dump of the sockets may give one to the time-wait socket.
+        assert!(before.cookie.is_none() || event.subject.cookie == before.cookie, "{event:?}");
         assert_eq!(event.subject.netns, Some(namespace.inode()));
         let asked = event.change == TimeWaitChange::Asked;
         assert_eq!(event.subject.kind, if asked { SocketKind::Full } else { SocketKind::TimeWait });
