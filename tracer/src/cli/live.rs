@@ -62,7 +62,7 @@ pub enum TimeWaitChoice {
     Auto,
     /// In the functions that make and end them: exact, and free while nothing happens
     Fentry,
-    /// By the timer trace points: exact, but every timer of the host pays for it
+    /// By the timer trace points: nearly as exact, but every timer of the host pays for it
     Timer,
     /// By listing them again and again: to a second, and blind to how they end
     Sweep,
