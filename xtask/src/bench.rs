@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::process;
+use crate::{process, tracefs};
 
 /// What `cost` compares with, and where Debian puts it.
 const LIBBPF_TOOLS: &str = "libbpf-tools";
@@ -59,7 +59,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let folder = root.join("target/release");
     let mut bench = process::command(folder.join("finwait-bench"));
     bench.current_dir(root).arg(args.bench.name()).args(&args.flags);
-    process::run(&mut bench)
+    process::run(&mut tracefs::seen_by(bench))
 }
 
 fn install_libbpf_tools() -> Result<()> {

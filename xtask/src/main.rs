@@ -14,6 +14,7 @@ mod sources;
 mod strip;
 mod test;
 mod toolchain;
+mod tracefs;
 mod verify_ebpf;
 mod vm;
 

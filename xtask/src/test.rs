@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::libtest::{Parser, Report};
-use crate::{live, process};
+use crate::{live, process, tracefs};
 
 const WORKSPACE: &[&str] = &["--workspace"];
 const LIVE: &[&str] = &["--package", "tracer", "--features", "live", "--test", "live"];
@@ -67,6 +67,9 @@ impl Total {
 fn stream(root: &Path, what: &[&str], harness: &[&str]) -> Result<(Report, bool)> {
     let mut cargo = process::cargo();
     cargo.current_dir(root).args(["test", "--no-fail-fast"]).args(what).arg("--").args(harness);
+    if what == LIVE {
+        cargo = tracefs::seen_by(cargo);
+    }
     let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut output = child.stdout.take().context("cargo has no output")?;
     let mut parser = Parser::default();

@@ -33,7 +33,7 @@ pub enum CountersError {
     #[error("cannot read the programs' counters: {0}")]
     Map(#[from] MapError),
     /// fdinfo of the program.
-    #[error("cannot read /proc/self/fdinfo of prime: {0}")]
+    #[error("cannot read /proc/self/fdinfo of the first program: {0}")]
     Info(#[from] io::Error),
 }
 
@@ -59,10 +59,11 @@ pub struct KernelCounters {
     pub streams: Vec<StreamCount>,
     /// Records that found no room in the ring
     pub lost_ring: u64,
-    /// Transitions that may be of interest and that prime was skipped for; `None` in the classic tier and where the
-    /// kernel does not count (before 5.12)
+    /// Transitions that may be of interest and that the first program was skipped for; `None` where the kernel does not
+    /// count (prime before 5.12, classic before 6.7)
     pub recursion_missed: Option<u64>,
-    /// Transitions that a shadow reported: those of `recursion_missed`, and rare repetitions; `None` in the classic tier
+    /// Transitions that a shadow reported: those of `recursion_missed`, and rare repetitions. The classic tier has no
+    /// shadow: 0 where misses are counted
     pub rescued_candidates: Option<u64>,
     /// Transitions that a shadow found without a token, relevant or not; `None` in the classic tier
     pub untokened: Option<u64>,
@@ -162,11 +163,17 @@ impl Probe {
         let (misses, cpus) = self.misses_and_cpus()?;
         let (mut counters, untokened, irrelevant) = KernelCounters::sum(at, cpus.iter().map(|cpu| &cpu.0));
         counters.hooks_lost = self.hooks_lost()?;
-        if self.tier() == observation::Tier::TpBtf {
-            counters.untokened = Some(untokened);
-            counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
-            // The kernel counts every run it skipped; the shadows know which of them were not TCP or filtered out.
-            counters.recursion_missed = misses.map(|misses| misses.saturating_sub(irrelevant));
+        match self.tier() {
+            observation::Tier::TpBtf => {
+                counters.untokened = Some(untokened);
+                counters.rescued_candidates = Some(untokened.saturating_sub(irrelevant));
+                // The kernel counts every run it skipped; the shadows know which of them were not TCP or filtered out.
+                counters.recursion_missed = misses.map(|misses| misses.saturating_sub(irrelevant));
+            }
+            observation::Tier::Classic => {
+                counters.recursion_missed = misses;
+                counters.rescued_candidates = misses.map(|_| 0);
+            }
         }
         Ok(counters)
     }
@@ -174,10 +181,10 @@ impl Probe {
     /// Misses and what the shadows made of them, of one moment: a rescue whose miss is not in the count would hide another
     /// miss, and a miss whose rescue is not would look like a loss.
     fn misses_and_cpus(&self) -> Result<(Option<u64>, PerCpuValues<CpuBytes>), CountersError> {
-        let mut before = self.prime_misses()?;
+        let mut before = self.skipped_runs()?;
         let mut cpus = self.cpus.get(&0, 0)?;
         for _ in 0..SNAPSHOT_TRIES {
-            let after = self.prime_misses()?;
+            let after = self.skipped_runs()?;
             if after == before {
                 break;
             }
@@ -192,8 +199,8 @@ impl Probe {
         self.cpus.get(&0, 0).map(drop)
     }
 
-    fn prime_misses(&self) -> io::Result<Option<u64>> {
-        let Some(file) = &self.prime_info else { return Ok(None) };
+    fn skipped_runs(&self) -> io::Result<Option<u64>> {
+        let Some(file) = &self.first_info else { return Ok(None) };
         let mut text = [0; 1024];
         let length = file.read_at(&mut text, 0)?;
         Ok(recursion_misses(&String::from_utf8_lossy(&text[..length])))

@@ -83,8 +83,9 @@ pub struct Probe {
     present: u64,
     ring: Option<RingBuf<MapData>>,
     pub(super) cpus: PerCpuArray<MapData, CpuBytes>,
-    /// prime's entry in fdinfo, opened while we may: after privileges are dropped some kernels would refuse.
-    pub(super) prime_info: Option<File>,
+    /// The first program's entry in fdinfo where the kernel counts there what it skipped that one for. Opened while we may:
+    /// after privileges are dropped some kernels would refuse.
+    pub(super) first_info: Option<File>,
     pub(super) hook_cpus: PerCpuArray<MapData, HookBytes>,
     pub(super) attached_hooks: AttachedHooks,
     decoder: Decoder,
@@ -256,10 +257,7 @@ impl Attached {
         let ring = object.take_map(MAP_EVENTS).ok_or_else(|| absent(MAP_EVENTS))?;
         let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
         let hook_cpus = object.take_map(MAP_HOOK_CPUS).ok_or_else(|| absent(MAP_HOOK_CPUS))?;
-        let prime_info = match tier {
-            Tier::TpBtf => program_info(&mut object),
-            Tier::Classic => None,
-        };
+        let first_info = program_info(&mut object, tier);
         Ok(Probe {
             tier,
             since,
@@ -271,7 +269,7 @@ impl Attached {
                 RingBuf::try_from(ring).map_err(|source| ProbeError::Map { name: MAP_EVENTS, source })?,
             ),
             cpus: PerCpuArray::try_from(cpus).map_err(|source| ProbeError::Map { name: MAP_CPUS, source })?,
-            prime_info,
+            first_info,
             hook_cpus: PerCpuArray::try_from(hook_cpus)
                 .map_err(|source| ProbeError::Map { name: MAP_HOOK_CPUS, source })?,
             attached_hooks: hooks,
@@ -300,9 +298,18 @@ fn absent(name: &'static str) -> ProbeError {
     ProbeError::Map { name, source }
 }
 
-fn program_info(object: &mut Ebpf) -> Option<File> {
-    let prime = object::tp_btf(object, object::PRIME).ok()?;
-    File::open(format!("/proc/self/fdinfo/{}", prime.fd().ok()?.as_fd().as_raw_fd())).ok()
+/// Before 6.7 trace_call_bpf() skips a program without counting it, and fdinfo says 0.
+const CLASSIC_COUNTS_SKIPPED_RUNS: KernelVersion = KernelVersion(6, 7);
+
+fn program_info(object: &mut Ebpf, tier: Tier) -> Option<File> {
+    let program = match tier {
+        Tier::TpBtf => object::tp_btf(object, object::PRIME).ok()?.fd().ok()?.as_fd().as_raw_fd(),
+        Tier::Classic => {
+            let counts = KernelVersion::parse(&kernel_release())? >= CLASSIC_COUNTS_SKIPPED_RUNS;
+            object::classic(object).ok().filter(|_| counts)?.fd().ok()?.as_fd().as_raw_fd()
+        }
+    };
+    File::open(format!("/proc/self/fdinfo/{program}")).ok()
 }
 
 /// prime and its shadows, loaded, and what was found out for that.

@@ -4,6 +4,7 @@ use finwait_core::observation::{Program, Tier};
 use finwait_core::record::CloseKind;
 use finwait_core::{Reason, StateChange, TrackerConfig};
 use tracer::probe::TierChoice;
+use tracer::probe::host::{KernelVersion, kernel_release};
 use tracer::scenario::check::{closes_of, false_claims, sides};
 use tracer::scenario::watch::{Reading, Seen, only, track};
 use tracer::scenario::{Made, Namespace, catalog};
@@ -24,14 +25,22 @@ fn all_scenarios_by_the_classic_tier() -> (Made, Seen) {
 #[test]
 fn classic_gives_the_same_transitions_and_says_nothing_false() {
     let (made, seen) = all_scenarios_by_the_classic_tier();
+    let mut incomplete = Vec::new();
     for (connection, name, side) in sides(&made) {
+        let who = format!("{} {}", connection.name, name.name());
         let closes = closes_of(connection, name, &seen.closes);
-        assert_eq!(closes.len(), 1, "{} {}", connection.name, name.name());
-        assert_eq!(steps(closes[0]), side.transitions, "{} {}", connection.name, name.name());
-        assert_eq!(closes[0].chain_breaks, 0);
-        let lies = false_claims(closes[0], side);
-        assert!(lies.is_empty(), "{} {}: {lies:?}", connection.name, name.name());
+        for close in &closes {
+            let lies = false_claims(close, side);
+            assert!(lies.is_empty(), "{who}: {lies:?}");
+        }
+        match closes[..] {
+            [close] if steps(close) == side.transitions => assert_eq!(close.chain_breaks, 0, "{who}"),
+            _ => incomplete.push(who),
+        }
     }
+    // Classic has no shadow: what the kernel skips it for is missing, and counted where the kernel counts it.
+    let skipped = seen.accounting.recursion_missed.unwrap_or(0);
+    assert!(incomplete.len() as u64 <= skipped, "{incomplete:?}, though only {skipped} were skipped");
 }
 
 #[test]
@@ -47,7 +56,10 @@ fn classic_leaves_out_what_its_tracepoint_does_not_show() {
         assert!(change.sock_addr.is_some() && change.local_addr.is_some());
         assert_eq!(record.actor.reason(), Some(Reason::FieldAbsent));
     }
-    assert_eq!((seen.accounting.recursion_missed, seen.accounting.rescued), (None, None));
+    let version = KernelVersion::parse(&kernel_release()).expect("a version");
+    let counts = version >= KernelVersion(6, 7);
+    assert_eq!(seen.accounting.recursion_missed.is_some(), counts, "{:?}", seen.accounting);
+    assert_eq!(seen.accounting.rescued, counts.then_some(0), "nothing stands in for classic");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use finwait_core::MonoNs;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tracer::probe::host::clock_pair;
 use tracer::scenario::{Actor, Context, Result, ScenarioError};
 
 use super::segment::Segment;
@@ -89,11 +90,12 @@ impl Tap {
 
     /// Every segment so far, in order.
     pub(crate) fn drain(&self) -> Result<Vec<Seen>> {
-        let offset_ns = clock(ClockId::Realtime) - clock(ClockId::Monotonic);
+        let clocks = clock_pair();
         let mut buffer = [0; HEADERS];
         let mut all = Vec::new();
         while let Some((length, way)) = self.next(&mut buffer)? {
-            let at = MonoNs(u64::try_from(self.stamp()? - offset_ns)?);
+            let since = clocks.wall.0.saturating_sub(u64::try_from(self.stamp()?)?);
+            let at = MonoNs(clocks.mono.0.saturating_sub(since));
             let packet = buffer.get(..length.min(HEADERS)).unwrap_or(&buffer);
             all.extend(Segment::parse(packet).map(|segment| Seen { at, way, segment }));
         }
