@@ -1,0 +1,223 @@
+//! The one representation of a distribution: a base-2 exponential histogram of fixed scale.
+//!
+//! Bucket `i` holds the durations in `(2^(i/8) s, 2^((i+1)/8) s]`. The bounds are the same everywhere and always, so two
+//! histograms merge by adding their buckets, whichever host they come from. Prometheus' native histograms of schema 3 and
+//! OTLP's exponential histograms of scale 3 are these buckets without any change; classic buckets are sums of them.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Buckets double every `2^SCALE` buckets.
+pub const SCALE: i32 = 3;
+/// Buckets in one doubling.
+const PER_OCTAVE: i32 = 1 << SCALE;
+/// A quantile is off by at most this factor, upwards or downwards: the square root of a bucket's width, 2^(1/16).
+pub const QUANTILE_FACTOR: f64 = 1.044_273_782_427_413_8;
+
+/// Upper bounds of the buckets of one doubling, between 1 and 2.
+static BOUNDS: LazyLock<[f64; PER_OCTAVE as usize]> =
+    LazyLock::new(|| std::array::from_fn(|i| ((i + 1) as f64 / f64::from(PER_OCTAVE)).exp2()));
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// Durations of 0: the clock did not move
+    zero: u64,
+    /// Index of the first bucket in `buckets`
+    first: i32,
+    buckets: Vec<u64>,
+    count: u64,
+    sum_ns: u128,
+}
+
+impl Histogram {
+    /// Takes in one duration.
+    pub fn record(&mut self, ns: u64) {
+        self.count += 1;
+        self.sum_ns += u128::from(ns);
+        match index(ns) {
+            None => self.zero += 1,
+            Some(index) => *self.bucket_mut(index) += 1,
+        }
+    }
+
+    /// Adds what `other` holds: as if all had been recorded here.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+        self.zero += other.zero;
+        for (index, count) in other.buckets() {
+            *self.bucket_mut(index) += count;
+        }
+    }
+
+    /// How many durations.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Durations of 0.
+    #[must_use]
+    pub fn zero_count(&self) -> u64 {
+        self.zero
+    }
+
+    /// Sum of all, in nanoseconds: exact.
+    #[must_use]
+    pub fn sum_ns(&self) -> u128 {
+        self.sum_ns
+    }
+
+    /// Sum of all, in seconds.
+    #[must_use]
+    pub fn sum_seconds(&self) -> f64 {
+        self.sum_ns as f64 / 1e9
+    }
+
+    /// Index of the first bucket of [`Histogram::dense`].
+    #[must_use]
+    pub fn first_index(&self) -> i32 {
+        self.first
+    }
+
+    /// The counts from the first to the last bucket that holds anything, empty ones between included.
+    #[must_use]
+    pub fn dense(&self) -> &[u64] {
+        &self.buckets
+    }
+
+    /// Index and count of each bucket that holds anything, in order.
+    pub fn buckets(&self) -> impl Iterator<Item = (i32, u64)> + '_ {
+        (self.first..).zip(self.buckets.iter().copied()).filter(|(_, count)| *count > 0)
+    }
+
+    /// How many were `bound` or shorter, where `bound` is a bucket's own: 2^(`eighths`/8) s.
+    #[must_use]
+    pub fn at_most(&self, eighths: i32) -> u64 {
+        self.zero + self.buckets().take_while(|(index, _)| *index < eighths).map(|(_, count)| count).sum::<u64>()
+    }
+
+    /// The duration below which the share `q` (0 to 1) of all lies, in seconds; `None` of an empty histogram. Off by
+    /// [`QUANTILE_FACTOR`] at most: the geometric middle of the bucket in which it lies.
+    #[must_use]
+    pub fn quantile_seconds(&self, q: f64) -> Option<f64> {
+        if self.count == 0 {
+            return None;
+        }
+        let rank = ((q.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).clamp(1, self.count);
+        let mut below = self.zero;
+        if rank <= below {
+            return Some(0.0);
+        }
+        for (index, count) in self.buckets() {
+            below += count;
+            if rank <= below {
+                return Some(upper_bound_seconds(index) / QUANTILE_FACTOR);
+            }
+        }
+        None
+    }
+
+    fn bucket_mut(&mut self, index: i32) -> &mut u64 {
+        if self.buckets.is_empty() {
+            self.first = index;
+        }
+        if index < self.first {
+            let missing = (self.first - index) as usize;
+            self.buckets.splice(0..0, std::iter::repeat_n(0, missing));
+            self.first = index;
+        }
+        let place = (index - self.first) as usize;
+        if place >= self.buckets.len() {
+            self.buckets.resize(place + 1, 0);
+        }
+        &mut self.buckets[place]
+    }
+}
+
+/// Upper bound of bucket `index`, included, in seconds.
+#[must_use]
+pub fn upper_bound_seconds(index: i32) -> f64 {
+    let (octave, eighth) = (index.div_euclid(PER_OCTAVE), index.rem_euclid(PER_OCTAVE));
+    BOUNDS[eighth as usize] * f64::from(octave).exp2()
+}
+
+/// The bucket for `ns`; `None` for 0.
+fn index(ns: u64) -> Option<i32> {
+    if ns == 0 {
+        return None;
+    }
+    let seconds = Duration::from_nanos(ns).as_secs_f64();
+    let mut octave = seconds.log2().floor() as i32;
+    let mut fraction = seconds / f64::from(octave).exp2();
+    // log2 may round to the next whole number.
+    if fraction < 1.0 {
+        octave -= 1;
+        fraction *= 2.0;
+    }
+    // The upper bound belongs to the bucket: 1 itself ends the doubling before.
+    if fraction == 1.0 {
+        return Some(octave * PER_OCTAVE - 1);
+    }
+    let eighth = BOUNDS.iter().position(|bound| fraction <= *bound).unwrap_or(PER_OCTAVE as usize - 1);
+    Some(octave * PER_OCTAVE + eighth as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_bound_belongs_to_the_bucket_below_it() {
+        assert_eq!(index(0), None);
+        assert_eq!(index(1_000_000_000), Some(-1), "1 s ends the bucket before it");
+        assert_eq!(index(1_000_000_001), Some(0));
+        assert_eq!(index(2_000_000_000), Some(7));
+        assert_eq!(index(500_000_000), Some(-9));
+        for ns in [1, 999, 1_000_000, u64::MAX] {
+            let index = index(ns).unwrap();
+            let seconds = Duration::from_nanos(ns).as_secs_f64();
+            assert!(seconds <= upper_bound_seconds(index) && seconds > upper_bound_seconds(index - 1), "{ns}");
+        }
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_quantile() {
+        assert_eq!(Histogram::default().quantile_seconds(0.5), None);
+    }
+
+    fn recorded(all: &[u64]) -> Histogram {
+        let mut histogram = Histogram::default();
+        all.iter().for_each(|ns| histogram.record(*ns));
+        histogram
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_the_same_as_recording_all_in_one(
+            one in prop::collection::vec(0u64..1 << 45, 0..50),
+            other in prop::collection::vec(0u64..1 << 45, 0..50),
+        ) {
+            let mut merged = recorded(&one);
+            merged.merge(&recorded(&other));
+            let all = recorded(&[one, other].concat());
+            prop_assert_eq!(merged.buckets().collect::<Vec<_>>(), all.buckets().collect::<Vec<_>>());
+            prop_assert_eq!((merged.count(), merged.sum_ns()), (all.count(), all.sum_ns()));
+        }
+
+        #[test]
+        fn a_quantile_is_off_by_half_a_bucket_at_most(
+            mut all in prop::collection::vec(1u64..1 << 45, 1..200),
+            q in 0.0f64..=1.0,
+        ) {
+            let said = recorded(&all).quantile_seconds(q).unwrap();
+            all.sort_unstable();
+            let rank = ((q * all.len() as f64).ceil() as usize).clamp(1, all.len());
+            let exact = Duration::from_nanos(all[rank - 1]).as_secs_f64();
+            let factor = (said / exact).max(exact / said);
+            prop_assert!(factor <= QUANTILE_FACTOR * (1.0 + 1e-9), "{} for {}", said, exact);
+        }
+    }
+}
