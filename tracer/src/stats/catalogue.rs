@@ -82,6 +82,9 @@ catalogue! {
     /// Overflows
     GROUP_OVERFLOWS: Counter None "finwait_group_overflows_total" [], false,
         "Closes that fell into the group `other` for want of room.";
+    /// Age
+    SNAPSHOT_AGE: Gauge Seconds "finwait_snapshot_age_seconds" [], false,
+        "How old these figures are: seconds where the tracer is too busy to answer.";
     /// Build
     BUILD: Info None "finwait_build_info" ["version"], false,
         "Always 1: the version of finwait.";

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use finwait_core::observation::{Host, Tier, TimeWaitSource};
 use finwait_core::record::{CloseKind, FirstCloser, ResetCause};
@@ -67,13 +68,13 @@ pub struct ProcessFacts {
 }
 
 impl Snapshot {
-    /// Every metric. `now` is the monotonic clock, `process` what finwait itself uses.
+    /// Every metric. `now` is the monotonic clock, `process` what finwait itself uses, `age` how long ago this was taken.
     #[must_use]
-    pub fn families(&self, now: MonoNs, process: &ProcessFacts) -> Vec<Family> {
+    pub fn families(&self, now: MonoNs, process: &ProcessFacts, age: Duration) -> Vec<Family> {
         let mut families = self.grouped();
         families.push(self.unproven_family());
         families.extend(self.now(now));
-        families.extend(self.own());
+        families.extend(self.own(age));
         families.extend(of_process(process));
         families
     }
@@ -134,7 +135,7 @@ impl Snapshot {
         ]
     }
 
-    fn own(&self) -> Vec<Family> {
+    fn own(&self, age: Duration) -> Vec<Family> {
         let books = &self.books;
         let unrescued =
             books.recursion_missed.map(|missed| missed.saturating_sub(books.rescued.unwrap_or(0)));
@@ -162,6 +163,7 @@ impl Snapshot {
             level(&metric::GROUPS, self.group_count),
             level(&metric::GROUPS_LIMIT, self.group_limit),
             count(&metric::GROUP_OVERFLOWS, self.group_overflows),
+            single(&metric::SNAPSHOT_AGE, Value::Level(age.as_secs_f64())),
             info(&metric::BUILD, vec![env!("CARGO_PKG_VERSION").into()]),
         ];
         families.extend(self.host.as_ref().map(|host| info(&metric::KERNEL, kernel_labels(host))));

@@ -168,7 +168,7 @@ fn more_groups_than_there_may_be_fall_into_other() {
 fn every_known_word_is_there_at_zero_before_anything_happened() {
     let aggregator = aggregator(&[Dimension::Role, Dimension::Service], 10);
     let snapshot = aggregator.snapshot(&Tracker::new(TrackerConfig::default()));
-    let families = snapshot.families(MonoNs(0), &ProcessFacts::default());
+    let families = snapshot.families(MonoNs(0), &ProcessFacts::default(), Duration::ZERO);
     let samples = |name: &str| {
         let found: Vec<&Family> = families.iter().filter(|family| family.definition.name == name).collect();
         found[0].samples.len()
@@ -191,7 +191,7 @@ fn what_is_exported_is_what_the_catalogue_says() {
         open_fds: Some(1),
         start_seconds: Some(1.0),
     };
-    let families = aggregator.snapshot(&tracker).families(MonoNs(u64::MAX), &process);
+    let families = aggregator.snapshot(&tracker).families(MonoNs(u64::MAX), &process, Duration::ZERO);
     let names: Vec<_> = families.iter().map(|family| family.definition.name).collect();
     assert_eq!(names, catalogue::ALL.iter().map(|definition| definition.name).collect::<Vec<_>>());
     for family in &families {

@@ -1,0 +1,75 @@
+//! Flags of `serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{KernelFilterArgs, LiveArgs, live, value};
+use crate::stats::{Dimension, PeerNetwork};
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Serve a recording instead of the kernel; `-` is stdin. Stays up when it is read
+    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
+    #[arg(conflicts_with_all = live::NAMES)]
+    pub read: Option<PathBuf>,
+    /// Where live observations come from
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
+    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
+    #[arg(value_parser = value::connections)]
+    pub max_connections: usize,
+    /// Which connections
+    #[command(flatten)]
+    pub filter: KernelFilterArgs,
+    /// Address and port to listen at
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:9477")]
+    #[arg(help_heading = "Web")]
+    pub listen: SocketAddr,
+    /// Listen also where other hosts reach it: there is no encryption and no password
+    #[arg(long = "web.insecure", help_heading = "Web")]
+    pub insecure: bool,
+    /// Names, beside localhost and addresses, under which finwait is asked; may be given more than once
+    #[arg(long = "web.allowed-host", value_name = "NAME", help_heading = "Web")]
+    pub allowed_host: Vec<String>,
+    /// Requests answered at the same time
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, help_heading = "Web")]
+    #[arg(value_parser = value::connections)]
+    pub max_requests: usize,
+    /// What connections are grouped by
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "role,service")]
+    #[arg(help_heading = "Groups")]
+    pub group_by: Vec<Dimension>,
+    /// Groups at most; what does not fit goes to the group `other`, and is counted
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Groups")]
+    #[arg(value_parser = value::connections)]
+    pub max_groups: usize,
+    /// A name for a network of peers, for --group-by peer; the longest prefix counts. May be given more than once
+    #[arg(long, value_name = "NAME=NETWORK", value_parser = peer_network, help_heading = "Groups")]
+    pub peer_network: Vec<PeerNetwork>,
+}
+
+fn peer_network(text: &str) -> Result<PeerNetwork, String> {
+    let (name, net) = text.split_once('=').ok_or("write NAME=NETWORK, such as office=10.1.0.0/16")?;
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err("the network needs a name".to_owned());
+    }
+    Ok(PeerNetwork { name: name.to_owned(), net: value::network(net)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_peers_has_a_name_and_addresses() {
+        let office = peer_network("office=10.1.0.0/16").unwrap();
+        assert_eq!((office.name.as_str(), office.net.to_string()), ("office", "10.1.0.0/16".to_owned()));
+        for wrong in ["office", "=10.0.0.0/8", "office=ten", "a\nb=10.0.0.0/8"] {
+            assert!(peer_network(wrong).is_err(), "{wrong}");
+        }
+    }
+}
