@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_loop_that_answers_is_asked_once_for_all_who_come_together() {
         let (desk, clerk) = desk();
-        let (taken, done) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (taken, done) = (&AtomicU32::new(0), &AtomicU32::new(0));
         thread::scope(|scope| {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 while done.load(Ordering::Acquire) < 4 {
                     clerk.answer(|| taken.fetch_add(1, Ordering::AcqRel) + 1);
                     thread::sleep(Duration::from_millis(1));
