@@ -5,6 +5,9 @@
 
 mod counters;
 mod endpoint;
+mod labels;
+mod mapping;
+mod names;
 mod resource;
 
 use std::sync::Arc;
