@@ -25,10 +25,14 @@ const CONN_ID: &str = "finwait.conn_id";
 /// A request is no larger, so that a collector's limit on its size is far.
 pub(super) const POINTS_PER_REQUEST: usize = 5_000;
 
-/// A snapshot as requests of at most [`POINTS_PER_REQUEST`] points; none for a snapshot without values.
-pub(super) fn requests(exported: &Exported, resource: &Resource) -> Vec<ExportMetricsServiceRequest> {
+/// Hands out a snapshot as requests of at most [`POINTS_PER_REQUEST`] points, one after the other: all at once would be
+/// many times larger than what is sent. None for a snapshot without values.
+pub(super) fn each_request(
+    exported: &Exported,
+    resource: &Resource,
+    mut each: impl FnMut(&ExportMetricsServiceRequest),
+) {
     let times = Times::of(exported);
-    let mut requests = Vec::new();
     let mut metrics = Vec::new();
     let mut room = POINTS_PER_REQUEST;
     for family in &exported.families {
@@ -39,15 +43,14 @@ pub(super) fn requests(exported: &Exported, resource: &Resource) -> Vec<ExportMe
             room -= now.len();
             rest = later;
             if room == 0 {
-                requests.push(request(std::mem::take(&mut metrics), resource));
+                each(&request(std::mem::take(&mut metrics), resource));
                 room = POINTS_PER_REQUEST;
             }
         }
     }
     if !metrics.is_empty() {
-        requests.push(request(metrics, resource));
+        each(&request(metrics, resource));
     }
-    requests
 }
 
 /// The interval that the points stand for.

@@ -232,7 +232,7 @@ fn a_clock_that_was_set_back_does_not_turn_an_interval_round() {
     let definition = definition("finwait_resets_total", Kind::Counter, &[]);
     let families = vec![Family { definition, samples: vec![sample(&[], Value::Count(1))] }];
     let exported = Exported { since: AT, at: SINCE, families };
-    let [request] = requests(&exported, &Resource::of_this_host()).try_into().unwrap();
+    let [request] = decoded(&exported).try_into().unwrap();
     let Some(metric::Data::Sum(sum)) = &request.resource_metrics[0].scope_metrics[0].metrics[0].data else {
         panic!("{request:?}")
     };
