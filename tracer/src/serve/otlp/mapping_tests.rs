@@ -23,13 +23,16 @@ fn sample(labels: &[&'static str], value: Value) -> Sample {
 }
 
 fn sent(families: Vec<Family>) -> Vec<ExportMetricsServiceRequest> {
-    let exported = Exported { since: SINCE, at: AT, families };
-    let requests = requests(&exported, &Resource::of_this_host());
-    // As a receiver would see them.
+    decoded(&Exported { since: SINCE, at: AT, families })
+}
+
+/// As a receiver would see them.
+fn decoded(exported: &Exported) -> Vec<ExportMetricsServiceRequest> {
+    let mut requests = Vec::new();
+    each_request(exported, &Resource::of_this_host(), |request| {
+        requests.push(ExportMetricsServiceRequest::decode(&*request.encode_to_vec()).unwrap());
+    });
     requests
-        .iter()
-        .map(|request| ExportMetricsServiceRequest::decode(&*request.encode_to_vec()).unwrap())
-        .collect()
 }
 
 fn only_metric(family: Family) -> Metric {
