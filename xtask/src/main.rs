@@ -7,6 +7,8 @@ mod ebpf;
 mod libtest;
 mod linker;
 mod live;
+#[expect(dead_code, reason = "for `cargo xtask components`")]
+mod otlp_receiver;
 mod process;
 mod rust_src;
 mod setup;
