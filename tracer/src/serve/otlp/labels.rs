@@ -4,27 +4,39 @@
 //! value is a word of finwait's own (`unknown`, `none`, `other`), it stands in `finwait.<label>` instead. So no value is lost,
 //! and no two samples come to share their attributes.
 
-use std::net::{IpAddr, SocketAddr};
-
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 
-use super::names::SOCKETS;
 use super::resource::{attribute, integer, text};
+use crate::stats::OTHER;
+use crate::stats::catalogue::{HANDSHAKE_FAILURES, SOCKETS};
 use crate::stats::family::{Definition, Sample};
 
-/// The value of all labels of the group, or endpoint, that takes in what found no room.
-const OTHER: &str = "other";
 /// Values that say that there is none.
 const OWN_WORDS: [&str; 3] = ["unknown", "none", OTHER];
 /// A network that no one named is `other` as well, and that is no lack of room.
 const PEER_NETWORK: &str = "peer_network";
+
+const PORT: &str = "server.port";
+const STATE: &str = "network.connection.state";
+const DIRECTION: &str = "network.io.direction";
+
+/// Labels for which the conventions have an attribute. A process' name is what collectors on Linux call its executable's.
+const CONVENTIONS: [(&str, &str); 7] = [
+    ("service_port", PORT),
+    ("process", "process.executable.name"),
+    ("container", "container.id"),
+    ("unit", "systemd.unit.name"),
+    ("state", STATE),
+    ("direction", DIRECTION),
+    ("version", "service.version"),
+];
 
 /// The attributes of a sample.
 pub(super) fn attributes(definition: &Definition, sample: &Sample) -> Vec<KeyValue> {
     let group = sample.group.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     let own = definition.labels.iter().copied().zip(sample.labels.iter().map(AsRef::as_ref));
     let mut all = Vec::with_capacity(sample.group.len() + sample.labels.len() + 1);
-    if definition.name == SOCKETS {
+    if definition.name == SOCKETS.name {
         all.push(text("network.transport", "tcp"));
     }
     add(&mut all, definition, group);
@@ -45,37 +57,26 @@ fn add<'a>(
     }
     for (name, value) in labels {
         match conventional(definition, name, value) {
-            Some(mut attributes) => all.append(&mut attributes),
+            Some(attribute) => all.push(attribute),
             None => all.push(text(&format!("finwait.{name}"), value)),
         }
     }
 }
 
-/// The conventions' attributes for a label; `None` where they have none for it, or none for this value.
-fn conventional(definition: &Definition, label: &str, value: &str) -> Option<Vec<KeyValue>> {
+/// The conventions' attribute for a label; `None` where they have none for it, or none for this value.
+fn conventional(definition: &Definition, label: &str, value: &str) -> Option<KeyValue> {
     if OWN_WORDS.contains(&value) {
         return None;
     }
-    let one = |name| Some(vec![text(name, value)]);
-    match label {
-        "service_port" => Some(vec![integer("server.port", value.parse::<u16>().ok()?.into())]),
-        "process" => one("process.executable.name"),
-        "container" => one("container.id"),
-        "unit" => one("systemd.unit.name"),
-        "state" => Some(vec![text("network.connection.state", &state(value))]),
-        "direction" => Some(vec![text("network.io.direction", direction(value)?)]),
-        "cause" if definition.name == "finwait_handshake_failures_total" => one("error.type"),
-        "version" => one("service.version"),
-        "local_address" => {
-            value.parse::<IpAddr>().ok()?;
-            one("network.local.address")
-        }
-        "remote_endpoint" => {
-            let endpoint: SocketAddr = value.parse().ok()?;
-            let address = text("network.peer.address", &endpoint.ip().to_string());
-            Some(vec![address, integer("network.peer.port", endpoint.port().into())])
-        }
-        _ => None,
+    if label == "cause" && definition.name == HANDSHAKE_FAILURES.name {
+        return Some(text("error.type", value));
+    }
+    let (_, name) = CONVENTIONS.iter().find(|(known, _)| *known == label)?;
+    match *name {
+        PORT => Some(integer(name, value.parse::<u16>().ok()?.into())),
+        STATE => Some(text(name, &state(value))),
+        DIRECTION => Some(text(name, direction(value)?)),
+        _ => Some(text(name, value)),
     }
 }
 
@@ -163,12 +164,12 @@ mod tests {
         let group = [("role", "unknown"), ("service_port", "unknown"), ("container", "none")];
         let expected =
             ["finwait.role=\"unknown\"", "finwait.service_port=\"unknown\"", "finwait.container=\"none\""];
-        assert_eq!(read(&definition("finwait_connections_opened_total", &[]), &group, &[]), expected);
+        assert_eq!(read(&definition("finwait_connections_closed_total", &[]), &group, &[]), expected);
     }
 
     #[test]
     fn the_group_of_what_found_no_room_has_the_attribute_for_that() {
-        let opened = definition("finwait_connections_opened_total", &[]);
+        let opened = definition("finwait_connections_closed_total", &[]);
         let group = [("role", "other"), ("service_port", "other")];
         assert_eq!(read(&opened, &group, &[]), ["otel.metric.overflow=true"]);
         let network = [("peer_network", "other")];
@@ -211,20 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_becomes_address_and_port_unless_it_is_redacted() {
-        let labels = &["netns", "local_address", "remote_endpoint"];
-        let sockets = definition("finwait_time_wait_sockets", labels);
-        let expected = [
-            "finwait.netns=\"1\"",
-            "network.local.address=\"::1\"",
-            "network.peer.address=\"::1\"",
-            "network.peer.port=80",
-        ];
-        assert_eq!(read(&sockets, &[], &["1", "::1", "[::1]:80"]), expected);
-        let redacted =
-            ["finwait.netns=\"1\"", "finwait.local_address=\"a\"", "finwait.remote_endpoint=\"b:80\""];
-        assert_eq!(read(&sockets, &[], &["1", "a", "b:80"]), redacted);
-        assert_eq!(read(&sockets, &[], &["other", "other", "other"]), ["otel.metric.overflow=true"]);
+    fn the_attributes_are_documented_row_by_row() {
+        let documented = include_str!("../../../../docs/otlp.md");
+        for (label, attribute) in CONVENTIONS {
+            assert!(documented.contains(&format!("| `{label}` | `{attribute}` |")), "{label}");
+        }
     }
 
     #[test]

@@ -12,10 +12,11 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use super::labels::attributes;
-use super::names::{Instrument, Named, PROCESS_START, named};
+use super::names::{Instrument, Named, named};
 use super::resource::{Resource, text};
 use super::{Exported, WallNs};
-use crate::stats::family::{self, Definition, Distribution, Family, Sample, Value};
+use crate::stats::catalogue;
+use crate::stats::family::{self, Definition, Distribution, Family, Sample, Unit, Value};
 use crate::stats::histogram::SCALE;
 
 /// Which version of OpenTelemetry's names these are.
@@ -93,7 +94,7 @@ fn converted(family: &Family, samples: &[Sample], times: Times) -> Option<Metric
             samples.iter().filter_map(|sample| distribution_point(definition, sample, times)).collect();
         (!points.is_empty()).then(|| distributions(points))
     } else {
-        let whole = unit.starts_with('{') || unit == "By";
+        let whole = definition.unit != Unit::Seconds;
         let numbers = samples.iter().filter_map(|sample| number_point(definition, sample, whole, times));
         let points: Vec<_> = numbers.map(|point| started(point, instrument, times)).collect();
         (!points.is_empty()).then(|| numbers_of(instrument, points))
@@ -126,7 +127,7 @@ fn started(mut point: NumberDataPoint, instrument: Instrument, times: Times) -> 
     point
 }
 
-/// A point without its beginning. `whole` says that the metric counts things.
+/// A point without its beginning. `whole` says that the metric counts things or bytes.
 fn number_point(
     definition: &Definition,
     sample: &Sample,
@@ -136,7 +137,7 @@ fn number_point(
     let value = match sample.value {
         Value::Count(count) if whole => integer(count),
         Value::Count(count) => number_data_point::Value::AsDouble(count as f64),
-        Value::Level(start) if definition.name == PROCESS_START => {
+        Value::Level(start) if definition.name == catalogue::START.name => {
             number_data_point::Value::AsDouble((times.at as f64 / 1e9 - start).max(0.0))
         }
         Value::Total(number) | Value::Level(number) => level(number, whole),

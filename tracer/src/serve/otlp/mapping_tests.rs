@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use finwait_core::{BootId, ConnId, Cookie, SocketKey};
+use finwait_core::{BootId, ConnId, Cookie, MonoNs, SocketKey};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use prost::Message;
 
@@ -64,9 +64,9 @@ fn a_counter_is_a_cumulative_sum_that_only_grows() {
 
 #[test]
 fn a_counter_of_seconds_keeps_its_fractions() {
-    let definition = definition("finwait_state_seconds_total", Kind::Counter, &["state"]);
-    let metric = only_metric(Family { definition, samples: vec![sample(&["FIN_WAIT2"], Value::Total(2.0))] });
-    assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("finwait.state", "s"));
+    let definition = definition("process_cpu_seconds_total", Kind::Counter, &[]);
+    let metric = only_metric(Family { definition, samples: vec![sample(&[], Value::Total(2.0))] });
+    assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("process.cpu.time", "s"));
     let Some(metric::Data::Sum(sum)) = metric.data else { panic!("{metric:?}") };
     assert_eq!(
         sum.data_points[0].value,
@@ -92,9 +92,8 @@ fn sockets_by_state_are_the_conventions_metric() {
 
 #[test]
 fn a_gauge_has_no_beginning_and_may_be_infinite() {
-    let name = "finwait_ephemeral_ports_exhaustion_seconds";
-    let definition = definition(name, Kind::Gauge, &["remote_endpoint"]);
-    let samples = vec![sample(&["10.0.0.1:80"], Value::Level(f64::INFINITY))];
+    let definition = definition("finwait_oldest_close_wait_seconds", Kind::Gauge, &[]);
+    let samples = vec![sample(&[], Value::Level(f64::INFINITY))];
     let metric = only_metric(Family { definition, samples });
     let Some(metric::Data::Gauge(gauge)) = metric.data else { panic!("{metric:?}") };
     assert_eq!(gauge.data_points[0].value, Some(number_data_point::Value::AsDouble(f64::INFINITY)));
@@ -107,7 +106,7 @@ fn an_info_is_a_gauge_of_one() {
     let metric = only_metric(Family { definition, samples: vec![sample(&["0.1.0"], Value::Level(1.0))] });
     let Some(metric::Data::Gauge(gauge)) = metric.data else { panic!("{metric:?}") };
     assert_eq!(gauge.data_points[0].attributes[0].key, "service.version");
-    assert_eq!(gauge.data_points[0].value, Some(number_data_point::Value::AsDouble(1.0)));
+    assert_eq!(gauge.data_points[0].value, Some(number_data_point::Value::AsInt(1)));
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn an_empty_distribution_is_there_with_nothing_in_it() {
 fn an_exemplar_names_its_connection_and_needs_a_time() {
     let conn_id = ConnId { boot: BootId(1 << 100), socket: SocketKey::Cookie(Cookie(0x2a)), generation: 7 };
     let mut distribution = distribution(&[2_000_000_000]);
-    let timed = family::Exemplar { conn_id, seconds: 2.0, wall: Some(AT) };
+    let timed = family::Exemplar { conn_id, at: MonoNs(1), seconds: 2.0, wall: Some(AT) };
     distribution.exemplars = vec![timed, family::Exemplar { wall: None, ..timed }];
     let point = point(distribution);
     assert_eq!(point.exemplars.len(), 1);
@@ -204,8 +203,8 @@ fn an_exemplar_names_its_connection_and_needs_a_time() {
 
 #[test]
 fn a_snapshot_of_many_groups_is_several_requests_with_every_point_in_one() {
-    let definition = definition("finwait_connections_opened_total", Kind::Counter, &["role"]);
-    let samples: Vec<_> = (0..12_001).map(|count| sample(&["accepted"], Value::Count(count))).collect();
+    let definition = definition("finwait_connections_closed_total", Kind::Counter, &["kind"]);
+    let samples: Vec<_> = (0..12_001).map(|count| sample(&["graceful"], Value::Count(count))).collect();
     let requests =
         sent(vec![Family { definition, samples: samples.clone() }, Family { definition, samples }]);
     let mut seen = Vec::new();
@@ -226,7 +225,7 @@ fn a_snapshot_of_many_groups_is_several_requests_with_every_point_in_one() {
 
 #[test]
 fn nothing_is_sent_of_a_snapshot_without_values() {
-    let definition = definition("finwait_time_wait_sockets", Kind::Gauge, &[]);
+    let definition = definition("finwait_sockets", Kind::Gauge, &[]);
     assert!(sent(vec![Family { definition, samples: Vec::new() }]).is_empty());
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Instrument {
 impl Instrument {
     /// As OpenTelemetry's conventions spell it.
     #[cfg(test)]
-    pub(super) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::UpDownCounter => "updowncounter",
@@ -54,14 +54,8 @@ const fn row(
     Mapping { metric, name, unit, instrument }
 }
 
-/// The sockets by state: the one metric that OpenTelemetry's conventions have of TCP.
-pub(super) const SOCKETS: &str = "finwait_sockets";
-/// Sent as the time since then.
-pub(super) const PROCESS_START: &str = "process_start_time_seconds";
-
 #[rustfmt::skip]
 pub(super) const TABLE: &[Mapping] = &[
-    row("finwait_connections_opened_total", "finwait.connections.opened", "{connection}", Counter),
     row("finwait_connections_closed_total", "finwait.connections.closed", "{connection}", Counter),
     row("finwait_closes_by_first_closer_total", "finwait.closes.by_first_closer", "{connection}", Counter),
     row("finwait_resets_total", "finwait.resets", "{reset}", Counter),
@@ -71,13 +65,9 @@ pub(super) const TABLE: &[Mapping] = &[
     row("finwait_connection_life_seconds", "finwait.connection.life", "s", Histogram),
     row("finwait_handshake_seconds", "finwait.handshake", "s", Histogram),
     row("finwait_state_duration_seconds", "finwait.state_duration", "s", Histogram),
-    row("finwait_state_seconds_total", "finwait.state", "s", Counter),
-    row(SOCKETS, "system.network.connection.count", "{connection}", UpDownCounter),
+    row("finwait_sockets", "system.network.connection.count", "{connection}", UpDownCounter),
     row("finwait_oldest_close_wait_seconds", "finwait.oldest_close_wait", "s", Gauge),
     row("finwait_unproven_total", "finwait.unproven", "{duration}", Counter),
-    row("finwait_time_wait_sockets", "finwait.time_wait.sockets", "{connection}", UpDownCounter),
-    row("finwait_ephemeral_ports_free", "finwait.ephemeral_ports.free", "{port}", UpDownCounter),
-    row("finwait_ephemeral_ports_exhaustion_seconds", "finwait.ephemeral_ports.exhaustion", "s", Gauge),
     row("finwait_events_received_total", "finwait.events.received", "{event}", Counter),
     row("finwait_events_lost_total", "finwait.events.lost", "{event}", Counter),
     row("finwait_events_duplicated_total", "finwait.events.duplicated", "{event}", Counter),
@@ -88,19 +78,16 @@ pub(super) const TABLE: &[Mapping] = &[
     row("finwait_evicted_connections_total", "finwait.evicted_connections", "{connection}", Counter),
     row("finwait_groups", "finwait.groups", "{group}", UpDownCounter),
     row("finwait_groups_limit", "finwait.groups_limit", "{group}", UpDownCounter),
-    row("finwait_group_overflows_total", "finwait.group_overflows", "{overflow}", Counter),
-    row("finwait_closes_skipped_total", "finwait.closes.skipped", "{connection}", Counter),
-    row("finwait_snapshot_age_seconds", "finwait.snapshot.age", "s", Gauge),
+    row("finwait_group_overflows_total", "finwait.group_overflows", "{connection}", Counter),
     row("finwait_build_info", "finwait.build_info", "", Gauge),
     row("finwait_kernel_info", "finwait.kernel_info", "", Gauge),
-    row("finwait_program_run_time_seconds_total", "finwait.program.run_time", "s", Counter),
-    row("finwait_program_runs_total", "finwait.program.runs", "{run}", Counter),
     row("finwait_otlp_exports_total", "finwait.otlp.exports", "{request}", Counter),
     row("finwait_otlp_dropped_total", "finwait.otlp.dropped", "{request}", Counter),
+    row("finwait_otlp_rejected_points_total", "finwait.otlp.rejected_points", "{data_point}", Counter),
     row("process_cpu_seconds_total", "process.cpu.time", "s", Counter),
     row("process_resident_memory_bytes", "process.memory.usage", "By", UpDownCounter),
     row("process_open_fds", "process.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter),
-    row(PROCESS_START, "process.uptime", "s", Gauge),
+    row("process_start_time_seconds", "process.uptime", "s", Gauge),
 ];
 
 /// Name, unit and instrument of one metric.
@@ -153,6 +140,45 @@ fn by_rule(definition: &Definition) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::catalogue;
+
+    const DOCUMENTED: &str = include_str!("../../../../docs/otlp.md");
+
+    #[test]
+    fn every_metric_has_a_row_that_fits_it_and_every_row_a_metric() {
+        for definition in catalogue::ALL {
+            let rows = TABLE.iter().filter(|row| row.metric == definition.name);
+            let fitting = rows.filter(|row| allows(row.instrument, definition.kind)).count();
+            assert_eq!(fitting, 1, "{}", definition.name);
+        }
+        assert_eq!(TABLE.len(), catalogue::ALL.len());
+    }
+
+    #[test]
+    fn units_say_the_same_on_both_sides() {
+        for definition in catalogue::ALL {
+            let unit = named(definition).unit;
+            let (seconds, bytes) = (definition.unit == Unit::Seconds, definition.unit == Unit::Bytes);
+            assert_eq!((unit == "s", unit == "By"), (seconds, bytes), "{}", definition.name);
+        }
+    }
+
+    #[test]
+    fn the_table_is_documented_row_by_row() {
+        let row = |row: &Mapping| {
+            let (name, word) = (row.name, row.instrument.word());
+            let unit = if row.unit.is_empty() { String::new() } else { format!("`{}`", row.unit) };
+            format!("| `{}` | `{name}` | {word} | {unit} |", row.metric)
+        };
+        let expected: Vec<_> = TABLE.iter().map(row).collect();
+        let documented: Vec<_> = DOCUMENTED
+            .lines()
+            .filter(|line| {
+                line.contains("counter |") || line.contains("gauge |") || line.contains("histogram |")
+            })
+            .collect();
+        assert_eq!(documented, expected);
+    }
 
     /// What a collector makes of a name on its way to Prometheus: the unit in words, `_total` for what only grows.
     fn in_prometheus(mapping: &Mapping) -> String {

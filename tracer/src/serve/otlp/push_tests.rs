@@ -10,20 +10,12 @@ use socket2::{Domain, Socket, Type};
 
 use super::test_collector::{Answer, Collector, PATIENCE, ok};
 use super::*;
-use crate::stats::family::{Definition, Kind, Sample, Unit, Value};
-
-static OPENED: Definition = Definition {
-    name: "finwait_connections_opened_total",
-    kind: Kind::Counter,
-    unit: Unit::None,
-    help: "Connections that reached ESTABLISHED.",
-    labels: &[],
-    grouped: false,
-};
+use crate::stats::catalogue;
+use crate::stats::family::{Sample, Value};
 
 fn exported(count: u64) -> Exported {
     let sample = Sample { group: Arc::new([]), labels: Vec::new(), value: Value::Count(count) };
-    let families = vec![Family { definition: &OPENED, samples: vec![sample] }];
+    let families = vec![Family { definition: &catalogue::EVENTS, samples: vec![sample] }];
     // As a clock that drifts would have it: the beginning moves a little.
     Exported { since: WallNs(1_000 + count), at: WallNs(5_000 + count), families }
 }
