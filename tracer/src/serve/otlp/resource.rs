@@ -7,9 +7,12 @@ use opentelemetry_proto::tonic::resource::v1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource(Vec<KeyValue>);
 
-/// Not `name=value,name=value` with `%`-escapes, as the variable `OTEL_RESOURCE_ATTRIBUTES` holds.
+/// OpenTelemetry's own variable for all its libraries.
+const VARIABLE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+
+/// Not `name=value,name=value` with `%`-escapes, as `OTEL_RESOURCE_ATTRIBUTES` holds them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}: not attributes like name=value,name=value")]
+#[error("{VARIABLE}: {0}: not attributes like name=value,name=value")]
 pub struct AttributesError(String);
 
 impl Resource {
@@ -35,6 +38,14 @@ impl Resource {
             text("os.description", &system),
             integer("process.pid", i64::from(std::process::id())),
         ])
+    }
+
+    /// [`Resource::of_this_host`] with what `OTEL_RESOURCE_ATTRIBUTES` adds.
+    pub fn from_environment() -> Result<Self, AttributesError> {
+        match std::env::var_os(VARIABLE) {
+            Some(listed) => Self::of_this_host().with_attributes(&listed.to_string_lossy()),
+            None => Ok(Self::of_this_host()),
+        }
     }
 
     /// These attributes besides; one that is there already gets the new value.
