@@ -8,8 +8,8 @@
 //! * [`filter`] which records are shown, and the kernel's share of that
 //! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
 //! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
-//! * [`serve`] metrics, summaries and closes for other programs, over HTTP and OTLP
 //! * [`snapshot`] which sockets there are (sock_diag); [`enrich`] processes, cgroups, kernel symbols behind the numbers
+//! * [`serve`] those summaries over HTTP and OTLP
 //! * [`stats`] summaries of closes for dashboards
 //! * [`stuck`] sockets that stay in a closing state
 //! * [`doctor`] what this host offers, for people

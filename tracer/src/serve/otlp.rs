@@ -112,7 +112,7 @@ pub enum OtlpError {
     #[error("the thread for OTLP cannot be started: {0}")]
     Thread(std::io::Error),
     /// At the end metrics were left that the collector had not taken
-    #[error("the collector did not take the last metrics")]
+    #[error("the OpenTelemetry collector did not take the last metrics")]
     Unsent,
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use finwait_core::observation::{Host, Tier, TimeWaitSource};
 use finwait_core::record::{CloseKind, FirstCloser, ResetCause};
@@ -64,17 +65,35 @@ pub struct ProcessFacts {
     pub open_fds: Option<u64>,
     /// Since 1970
     pub start_seconds: Option<f64>,
+    /// Where there is a push to a collector
+    pub pushes: Option<PushFacts>,
+}
+
+/// What became of the requests to an OpenTelemetry collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PushFacts {
+    /// Taken
+    pub ok: u64,
+    /// Tries that failed and were or will be made again
+    pub retried: u64,
+    /// Refused, and given up
+    pub failed: u64,
+    /// Waited until there was no room for them
+    pub dropped: u64,
+    /// Data points rejected within requests that were taken
+    pub rejected_points: u64,
 }
 
 impl Snapshot {
-    /// Every metric. `now` is the monotonic clock, `process` what finwait itself uses.
+    /// Every metric. `now` is the monotonic clock, `process` what finwait itself uses, `age` how long ago this was taken.
     #[must_use]
-    pub fn families(&self, now: MonoNs, process: &ProcessFacts) -> Vec<Family> {
+    pub fn families(&self, now: MonoNs, process: &ProcessFacts, age: Duration) -> Vec<Family> {
         let mut families = self.grouped();
         families.push(self.unproven_family());
         families.extend(self.now(now));
-        families.extend(self.own());
+        families.extend(self.own(age));
         families.extend(of_process(process));
+        families.extend(process.pushes.as_ref().map(of_pushes).into_iter().flatten());
         families
     }
 
@@ -134,7 +153,7 @@ impl Snapshot {
         ]
     }
 
-    fn own(&self) -> Vec<Family> {
+    fn own(&self, age: Duration) -> Vec<Family> {
         let books = &self.books;
         let unrescued =
             books.recursion_missed.map(|missed| missed.saturating_sub(books.rescued.unwrap_or(0)));
@@ -162,6 +181,7 @@ impl Snapshot {
             level(&metric::GROUPS, self.group_count),
             level(&metric::GROUPS_LIMIT, self.group_limit),
             count(&metric::GROUP_OVERFLOWS, self.group_overflows),
+            single(&metric::SNAPSHOT_AGE, Value::Level(age.as_secs_f64())),
             info(&metric::BUILD, vec![env!("CARGO_PKG_VERSION").into()]),
         ];
         families.extend(self.host.as_ref().map(|host| info(&metric::KERNEL, kernel_labels(host))));
@@ -246,4 +266,14 @@ fn of_process(process: &ProcessFacts) -> Vec<Family> {
         (&metric::START, process.start_seconds.map(Value::Level)),
     ];
     known.into_iter().filter_map(|(definition, value)| Some(single(definition, value?))).collect()
+}
+
+fn of_pushes(pushes: &PushFacts) -> [Family; 3] {
+    let outcomes = [("ok", pushes.ok), ("retried", pushes.retried), ("failed", pushes.failed)];
+    let outcomes = outcomes.map(|(outcome, count)| ungrouped(vec![outcome.into()], Value::Count(count)));
+    [
+        Family { definition: &metric::OTLP_EXPORTS, samples: outcomes.into() },
+        single(&metric::OTLP_DROPPED, Value::Count(pushes.dropped)),
+        single(&metric::OTLP_REJECTED, Value::Count(pushes.rejected_points)),
+    ]
 }

@@ -1,10 +1,8 @@
 //! What became of the pushes: read by the metrics, written by the push.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::stats::catalogue;
-use crate::stats::family::{Definition, Family, Sample, Value};
+use crate::stats::PushFacts;
 
 /// Counts since the start. A push is one request; a snapshot with many groups takes several.
 #[derive(Debug, Default)]
@@ -47,25 +45,16 @@ impl OtlpCounters {
         self.rejected_points.load(Relaxed)
     }
 
-    /// All of it as metrics.
+    /// All of it, for the metrics.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
-        let sample = |labels: Vec<&'static str>, count| Sample {
-            group: Arc::default(),
-            labels: labels.into_iter().map(Into::into).collect(),
-            value: Value::Count(count),
-        };
-        let single = |definition: &'static Definition, count| Family {
-            definition,
-            samples: vec![sample(Vec::new(), count)],
-        };
-        let outcomes = [("ok", self.ok()), ("retried", self.retried()), ("failed", self.failed())];
-        let outcomes = outcomes.into_iter().map(|(outcome, count)| sample(vec![outcome], count));
-        vec![
-            Family { definition: &catalogue::OTLP_EXPORTS, samples: outcomes.collect() },
-            single(&catalogue::OTLP_DROPPED, self.dropped()),
-            single(&catalogue::OTLP_REJECTED, self.rejected_points()),
-        ]
+    pub fn facts(&self) -> PushFacts {
+        PushFacts {
+            ok: self.ok(),
+            retried: self.retried(),
+            failed: self.failed(),
+            dropped: self.dropped(),
+            rejected_points: self.rejected_points(),
+        }
     }
 
     pub(super) fn count_ok(&self, rejected_points: u64) {

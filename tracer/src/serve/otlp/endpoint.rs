@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use ureq::http::{HeaderName, HeaderValue, Uri};
 
+use super::resource::pairs;
+
 /// What a collector serves OTLP over HTTP at, by the protocol's specification.
 const METRICS_PATH: &str = "/v1/metrics";
 
@@ -17,17 +19,17 @@ pub struct Endpoint(Uri);
 pub enum EndpointError {
     /// TLS is left to a collector
     #[error(
-        "{0}: finwait speaks OTLP over plain http only; put an OpenTelemetry collector beside it and let that speak TLS"
+        "finwait speaks OTLP over plain http only; put an OpenTelemetry collector beside it and let that speak TLS"
     )]
-    Https(String),
+    Https,
     /// Neither http nor https, or no URL
-    #[error("{0}: not a URL like http://127.0.0.1:4318")]
-    NotHttp(String),
+    #[error("expected a URL such as http://127.0.0.1:4318")]
+    NotHttp,
     /// User and password in the URL
     #[error("the URL holds a user or password, which finwait would show; use a header instead")]
     Credentials,
     /// Not `name=value`, or with characters that no header may have. The value may be a secret and is not shown
-    #[error("not a header like name=value")]
+    #[error("expected a header as name=value")]
     Header,
 }
 
@@ -49,19 +51,18 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let not_http = || EndpointError::NotHttp(text.to_owned());
-        let uri: Uri = text.parse().map_err(|_| not_http())?;
-        let authority = uri.authority().ok_or_else(not_http)?;
+        let uri: Uri = text.parse().map_err(|_| EndpointError::NotHttp)?;
+        let authority = uri.authority().ok_or(EndpointError::NotHttp)?;
         if authority.as_str().contains('@') {
             return Err(EndpointError::Credentials);
         }
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(EndpointError::Https(text.to_owned())),
-            _ => return Err(not_http()),
+            Some("https") => return Err(EndpointError::Https),
+            _ => return Err(EndpointError::NotHttp),
         }
         if uri.host().is_none_or(str::is_empty) {
-            return Err(not_http());
+            return Err(EndpointError::NotHttp);
         }
         if uri.path() != "/" || uri.query().is_some() {
             return Ok(Self(uri));
@@ -72,7 +73,7 @@ impl FromStr for Endpoint {
             .path_and_query(METRICS_PATH)
             .build()
             .map(Self)
-            .map_err(|_| not_http())
+            .map_err(|_| EndpointError::NotHttp)
     }
 }
 
@@ -89,16 +90,34 @@ impl fmt::Debug for Header {
     }
 }
 
+impl Header {
+    /// The headers of `OTEL_EXPORTER_OTLP_HEADERS`, as `name=value,name=value` with `%`-escapes. Other users of the host do
+    /// not see it, unlike arguments.
+    pub fn from_environment() -> Result<Vec<Self>, EndpointError> {
+        let listed = std::env::var_os("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default();
+        Self::listed(&listed.to_string_lossy())
+    }
+
+    fn listed(text: &str) -> Result<Vec<Self>, EndpointError> {
+        let pairs = pairs(text).ok_or(EndpointError::Header)?;
+        pairs.iter().map(|(name, value)| Self::new(name, value)).collect()
+    }
+
+    fn new(name: &str, value: &str) -> Result<Self, EndpointError> {
+        let name = name.trim().parse().map_err(|_| EndpointError::Header)?;
+        let mut value: HeaderValue = value.trim().parse().map_err(|_| EndpointError::Header)?;
+        value.set_sensitive(true);
+        Ok(Self { name, value })
+    }
+}
+
 impl FromStr for Header {
     type Err = EndpointError;
 
     /// Reads `name=value`.
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let (name, value) = text.split_once('=').ok_or(EndpointError::Header)?;
-        let name = name.trim().parse().map_err(|_| EndpointError::Header)?;
-        let mut value: HeaderValue = value.trim().parse().map_err(|_| EndpointError::Header)?;
-        value.set_sensitive(true);
-        Ok(Self { name, value })
+        Self::new(name, value)
     }
 }
 
@@ -134,7 +153,7 @@ mod tests {
         for text in
             ["", "collector:4318", "collector", "ftp://collector", "/v1/metrics", "http://", "http:// a"]
         {
-            assert_eq!(read(text).unwrap_err(), EndpointError::NotHttp(text.to_owned()), "{text}");
+            assert_eq!(read(text).unwrap_err(), EndpointError::NotHttp, "{text}");
         }
         assert_eq!(read("http://me:secret@collector").unwrap_err(), EndpointError::Credentials);
     }
@@ -146,5 +165,15 @@ mod tests {
         assert!(!format!("{header:?}").contains("Bearer"));
         assert_eq!("authorization".parse::<Header>().unwrap_err(), EndpointError::Header);
         assert_eq!("x=a\r\nb: c".parse::<Header>().unwrap_err(), EndpointError::Header);
+    }
+
+    #[test]
+    fn headers_of_the_environment_are_a_list_with_escapes() {
+        let headers = Header::listed("authorization=Bearer%20a, x-scope=b").unwrap();
+        assert_eq!(headers, ["authorization=Bearer a".parse().unwrap(), "x-scope=b".parse().unwrap()]);
+        assert_eq!(Header::listed(""), Ok(Vec::new()));
+        for wrong in ["authorization", "a=b%0d%0ac", "a b=c", "=c"] {
+            assert_eq!(Header::listed(wrong), Err(EndpointError::Header), "{wrong}");
+        }
     }
 }

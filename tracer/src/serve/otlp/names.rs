@@ -79,15 +79,16 @@ pub(super) const TABLE: &[Mapping] = &[
     row("finwait_groups", "finwait.groups", "{group}", UpDownCounter),
     row("finwait_groups_limit", "finwait.groups_limit", "{group}", UpDownCounter),
     row("finwait_group_overflows_total", "finwait.group_overflows", "{connection}", Counter),
+    row("finwait_snapshot_age_seconds", "finwait.snapshot.age", "s", Gauge),
     row("finwait_build_info", "finwait.build_info", "", Gauge),
     row("finwait_kernel_info", "finwait.kernel_info", "", Gauge),
-    row("finwait_otlp_exports_total", "finwait.otlp.exports", "{request}", Counter),
-    row("finwait_otlp_dropped_total", "finwait.otlp.dropped", "{request}", Counter),
-    row("finwait_otlp_rejected_points_total", "finwait.otlp.rejected_points", "{data_point}", Counter),
     row("process_cpu_seconds_total", "process.cpu.time", "s", Counter),
     row("process_resident_memory_bytes", "process.memory.usage", "By", UpDownCounter),
     row("process_open_fds", "process.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter),
     row("process_start_time_seconds", "process.uptime", "s", Gauge),
+    row("finwait_otlp_exports_total", "finwait.otlp.exports", "{request}", Counter),
+    row("finwait_otlp_dropped_total", "finwait.otlp.dropped", "{request}", Counter),
+    row("finwait_otlp_rejected_points_total", "finwait.otlp.rejected_points", "{data_point}", Counter),
 ];
 
 /// Name, unit and instrument of one metric.

@@ -50,11 +50,7 @@ impl Resource {
 
     /// These attributes besides; one that is there already gets the new value.
     pub fn with_attributes(mut self, listed: &str) -> Result<Self, AttributesError> {
-        let error = || AttributesError(listed.to_owned());
-        for pair in listed.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or_else(error)?;
-            let name = name.trim();
-            let value = unescaped(value.trim()).filter(|_| !name.is_empty()).ok_or_else(error)?;
+        for (name, value) in pairs(listed).ok_or_else(|| AttributesError(listed.to_owned()))? {
             self.0.retain(|attribute| attribute.key != name);
             self.0.push(text(name, &value));
         }
@@ -79,6 +75,19 @@ pub(super) fn integer(name: &str, value: i64) -> KeyValue {
 /// An attribute of any type.
 pub(super) fn attribute(name: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: name.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+/// `name=value,name=value` with `%`-escapes in the values; `None` for anything else.
+pub(super) fn pairs(listed: &str) -> Option<Vec<(&str, String)>> {
+    let pairs = listed.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs.map(pair).collect()
+}
+
+fn pair(text: &str) -> Option<(&str, String)> {
+    let (name, value) = text.split_once('=')?;
+    let name = name.trim();
+    (!name.is_empty()).then_some(())?;
+    Some((name, unescaped(value.trim())?))
 }
 
 /// `value` without `%`-escapes; `None` where one is broken or what comes out is no UTF-8.
