@@ -19,6 +19,8 @@ mod value;
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+#[cfg(feature = "otlp")]
+pub use serve::OtlpArgs;
 pub use serve::ServeArgs;
 pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};

@@ -73,6 +73,14 @@ pub enum ConfigError {
         /// Where it would listen
         address: std::net::SocketAddr,
     },
+    /// OTEL_EXPORTER_OTLP_HEADERS, which may be secret and is not shown
+    #[cfg(feature = "otlp")]
+    #[error("OTEL_EXPORTER_OTLP_HEADERS: {0}")]
+    OtlpHeaders(#[source] crate::serve::otlp::EndpointError),
+    /// OTEL_RESOURCE_ATTRIBUTES
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    OtlpResource(#[from] crate::serve::otlp::AttributesError),
     /// `generate man` of an unknown command
     #[error("finwait has no command {name:?}: `finwait --help` lists them")]
     NoSuchCommand {

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+#[cfg(feature = "otlp")]
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{KernelFilterArgs, LiveArgs, live, value};
+#[cfg(feature = "otlp")]
+use crate::serve::otlp::{Endpoint, Header};
 use crate::stats::{Dimension, PeerNetwork};
 
 /// Flags of `serve`.
@@ -50,6 +54,29 @@ pub struct ServeArgs {
     /// A name for a network of peers, for --group-by peer; the longest prefix counts. May be given more than once
     #[arg(long, value_name = "NAME=NETWORK", value_parser = peer_network, help_heading = "Groups")]
     pub peer_network: Vec<PeerNetwork>,
+    /// Push to a collector
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
+}
+
+/// Flags of the push to an OpenTelemetry collector.
+#[cfg(feature = "otlp")]
+#[derive(Debug, Args)]
+#[command(next_help_heading = "OpenTelemetry")]
+pub struct OtlpArgs {
+    /// Also send the metrics to this collector, by OTLP over plain http, such as http://127.0.0.1:4318
+    #[arg(long = "otlp.endpoint", value_name = "URL")]
+    pub endpoint: Option<Endpoint>,
+    /// How often
+    #[arg(long = "otlp.interval", value_name = "TIME", default_value = "15s", value_parser = value::interval)]
+    pub interval: Duration,
+    /// How long one try may take
+    #[arg(long = "otlp.timeout", value_name = "TIME", default_value = "10s", value_parser = value::duration)]
+    pub timeout: Duration,
+    /// A header for the collector; may be given more than once. For a secret use OTEL_EXPORTER_OTLP_HEADERS: other users see arguments
+    #[arg(long = "otlp.header", value_name = "NAME=VALUE")]
+    pub header: Vec<Header>,
 }
 
 fn peer_network(text: &str) -> Result<PeerNetwork, String> {

@@ -3,9 +3,13 @@
 use finwait_core::TrackerConfig;
 
 use super::{ConfigError, Origin, filter, origin};
+#[cfg(feature = "otlp")]
+use crate::cli::OtlpArgs;
 use crate::cli::{FilterArgs, ServeArgs};
 use crate::filter::Filter;
 use crate::serve::Web;
+#[cfg(feature = "otlp")]
+use crate::serve::otlp::{Header, OtlpConfig, Resource};
 use crate::stats::{Dimension, Grouping};
 
 /// See the module.
@@ -21,12 +25,17 @@ pub struct Serve {
     pub web: Web,
     /// How connections are grouped
     pub grouping: Grouping,
+    /// Where else the metrics go
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<OtlpConfig>,
 }
 
 pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
     if !args.listen.ip().to_canonical().is_loopback() && !args.insecure {
         return Err(ConfigError::Exposed { address: args.listen });
     }
+    #[cfg(feature = "otlp")]
+    let otlp = otlp(args.otlp)?;
     let filter = filter(&FilterArgs { kernel: args.filter, ..FilterArgs::default() })?;
     Ok(Serve {
         origin: origin(args.read, &args.live, &filter)?,
@@ -42,7 +51,24 @@ pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
             max_groups: args.max_groups,
             peers: args.peer_network,
         },
+        #[cfg(feature = "otlp")]
+        otlp,
     })
+}
+
+/// The environment has what OpenTelemetry's own libraries read there: headers that are secret, and more of the resource.
+#[cfg(feature = "otlp")]
+fn otlp(args: OtlpArgs) -> Result<Option<OtlpConfig>, ConfigError> {
+    let Some(endpoint) = args.endpoint else { return Ok(None) };
+    let mut headers = Header::from_environment().map_err(ConfigError::OtlpHeaders)?;
+    headers.extend(args.header);
+    Ok(Some(OtlpConfig {
+        headers,
+        interval: args.interval,
+        timeout: args.timeout,
+        resource: Resource::from_environment()?,
+        ..OtlpConfig::new(endpoint)
+    }))
 }
 
 /// In the order given: it is the order of the labels.

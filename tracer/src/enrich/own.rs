@@ -21,6 +21,7 @@ pub fn process_facts() -> ProcessFacts {
         cpu_seconds: field(UTIME).zip(field(STIME)).map(|(user, system)| user + system),
         resident_bytes: resident_pages(&statm).map(|pages| pages * rustix::param::page_size() as u64),
         open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
+        pushes: None,
         start_seconds: boot_time(&system).zip(field(STARTTIME)).map(|(boot, start)| boot as f64 + start),
     }
 }

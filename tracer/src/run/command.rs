@@ -18,6 +18,8 @@ use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
+#[cfg(feature = "otlp")]
+use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
 use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
@@ -133,8 +135,12 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
     let mut source = open(&serve.origin, &stop)?;
     tell(&format!("finwait: listening on http://{}", listening.address()));
     let recorded = matches!(serve.origin, Origin::Recording(_));
-    let mut sink =
+    let (mut sink, reader) =
         serve::start(listening, &serve.web, serve.grouping, serve.tracker.time_waits, stop.waker())?;
+    #[cfg(feature = "otlp")]
+    let push = serve.otlp.map(|config| Push::start(config, reader)).transpose()?;
+    #[cfg(not(feature = "otlp"))]
+    drop(reader);
     let plan = Plan {
         subject: Some(Subject::Closes),
         filter: serve.filter,
@@ -149,6 +155,10 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
         let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
         if recorded && verdict.is_ok() {
             stop.wait();
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(Err(error)) = push.map(Push::finish) {
+            tell(&format!("finwait: {error}"));
         }
         verdict
     })??;

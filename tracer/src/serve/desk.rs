@@ -62,6 +62,11 @@ impl<S> Desk<S> {
             *asked = Some(Instant::now());
         }
         drop(asked);
+        self.last()
+    }
+
+    /// The last snapshot, without asking for a new one.
+    pub fn last(&self) -> Option<Served<S>> {
         let last = lock(&self.last);
         let (taken, snapshot) = last.as_ref()?;
         Some(Served { snapshot: snapshot.clone(), age: taken.elapsed() })
@@ -124,7 +129,8 @@ mod tests {
     #[test]
     fn a_loop_that_answers_is_asked_once_for_all_who_come_together() {
         let (desk, clerk) = desk();
-        let (taken, done) = (&AtomicU32::new(0), &AtomicU32::new(0));
+        let (taken, done) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (desk, taken, done) = (&desk, &taken, &done);
         thread::scope(|scope| {
             scope.spawn(move || {
                 while done.load(Ordering::Acquire) < 4 {
@@ -133,8 +139,8 @@ mod tests {
                 }
             });
             for _ in 0..4 {
-                scope.spawn(|| {
-                    assert!(served(&desk).is_some());
+                scope.spawn(move || {
+                    assert!(served(desk).is_some());
                     done.fetch_add(1, Ordering::AcqRel);
                 });
             }

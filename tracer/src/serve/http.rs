@@ -20,9 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::metrics::{self, Format};
-use super::{Access, Desk, Listening, Sheet, Web};
-use crate::enrich::process_facts;
-use crate::probe::host::monotonic_now;
+use super::reader::Reader;
+use super::{Access, Listening, Web};
 
 /// Connections at once; more are closed unread.
 const CONNECTIONS: usize = 256;
@@ -46,20 +45,20 @@ pub enum HttpError {
 /// What requests share.
 #[derive(Debug)]
 struct Shared {
-    desk: Desk<Sheet>,
+    reader: Arc<Reader>,
     access: Access,
     requests: Semaphore,
 }
 
 /// Serves on a thread of its own, until the process ends.
-pub(super) fn start(listening: Listening, web: &Web, desk: Desk<Sheet>) -> Result<(), HttpError> {
+pub(super) fn start(listening: Listening, web: &Web, reader: Arc<Reader>) -> Result<(), HttpError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = {
         let _inside = runtime.enter();
         TcpListener::from_std(listening.socket)?
     };
     let shared = Arc::new(Shared {
-        desk,
+        reader,
         access: Access::new(&web.allowed_hosts),
         requests: Semaphore::new(web.max_requests),
     });
@@ -146,22 +145,18 @@ async fn healthy() -> &'static str {
 
 /// Ready is who has begun to observe.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.desk.snapshot().await {
-        Some(_) => "finwait is ready\n".into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "finwait does not observe yet\n").into_response(),
+    match shared.reader.is_ready().await {
+        true => "finwait is ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "finwait does not observe yet\n").into_response(),
     }
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let Some(served) = shared.desk.snapshot().await else {
+    let Some(reading) = shared.reader.read().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "finwait does not observe yet\n").into_response();
     };
-    let sheet = &served.snapshot;
-    // Of a recording nothing is older now than it was at its end.
-    let now = if sheet.ended { sheet.taken } else { monotonic_now() };
-    let families = sheet.snapshot.families(now, &process_facts(), served.age);
     let format =
         Format::wanted(headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()));
-    let text = metrics::encode(&families, format);
+    let text = metrics::encode(&reading.families, format);
     ([(header::CONTENT_TYPE, format.content_type())], Body::from(text)).into_response()
 }

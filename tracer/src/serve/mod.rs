@@ -8,10 +8,16 @@ mod access;
 mod desk;
 mod http;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+#[cfg(feature = "otlp")]
+mod push;
+mod reader;
 pub mod service;
 mod sink;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use finwait_core::MonoNs;
 
@@ -21,6 +27,9 @@ use crate::stats::{Aggregator, Grouping, Snapshot};
 pub use access::Access;
 pub use desk::{Desk, Served};
 pub use http::HttpError;
+#[cfg(feature = "otlp")]
+pub use push::Push;
+pub use reader::{Reader, Reading};
 pub use sink::ServeSink;
 
 /// How to serve.
@@ -51,6 +60,10 @@ pub enum ServeError {
     /// No descriptor to wake up the loop
     #[error("cannot prepare to wake up the loop: {0}")]
     Waker(#[from] RingError),
+    /// There is no push to a collector
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    Otlp(#[from] otlp::OtlpError),
 }
 
 /// A socket that listens: taken before the kernel is observed, so that a port in use fails at once.
@@ -82,7 +95,7 @@ impl Listening {
     }
 }
 
-/// Starts HTTP on a thread of its own and gives what the loop feeds. `waker` wakes up the loop's source.
+/// Starts HTTP on a thread of its own and gives what the loop feeds, and what other exporters read. `waker` wakes up the loop's source.
 ///
 /// # Errors
 /// When the thread or its runtime cannot be made.
@@ -92,10 +105,11 @@ pub fn start(
     grouping: Grouping,
     time_waits: usize,
     waker: &Waker,
-) -> Result<ServeSink, ServeError> {
+) -> Result<(ServeSink, Arc<Reader>), ServeError> {
     let (desk, clerk) = desk::open(waker.clone());
-    http::start(listening, web, desk)?;
-    Ok(ServeSink::new(Aggregator::new(grouping, time_waits), clerk))
+    let reader = Arc::new(Reader::new(desk));
+    http::start(listening, web, Arc::clone(&reader))?;
+    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk), reader))
 }
 
 /// What is handed out at the desk.

@@ -103,4 +103,13 @@ catalogue! {
     /// Start
     START: Gauge Seconds "process_start_time_seconds" [], false,
         "When finwait was started, in seconds since 1970.";
+    /// Push
+    OTLP_EXPORTS: Counter None "finwait_otlp_exports_total" ["outcome"], false,
+        "Requests to the OpenTelemetry collector: taken, to be tried again, refused; a snapshot of many groups is several.";
+    /// Push
+    OTLP_DROPPED: Counter None "finwait_otlp_dropped_total" [], false,
+        "Requests that waited for the OpenTelemetry collector until there was no room for them.";
+    /// Push
+    OTLP_REJECTED: Counter None "finwait_otlp_rejected_points_total" [], false,
+        "Data points that the OpenTelemetry collector rejected within requests that it took.";
 }

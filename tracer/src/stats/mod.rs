@@ -12,7 +12,7 @@ mod summary;
 
 pub use aggregate::Aggregator;
 pub use groups::{Dimension, GroupIndex, Grouping, OTHER, PeerNetwork};
-pub use snapshot::{GroupSnapshot, ProcessFacts, Snapshot};
+pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
 pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
 
 #[cfg(test)]

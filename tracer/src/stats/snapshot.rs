@@ -14,6 +14,9 @@ use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unpro
 
 const UNKNOWN: &str = "unknown";
 
+/// Values of the labels beyond the group's, and the value.
+type Measured = (Vec<Cow<'static, str>>, Value);
+
 /// A group and what it comes to.
 #[derive(Clone, Debug)]
 pub struct GroupSnapshot {
@@ -65,6 +68,23 @@ pub struct ProcessFacts {
     pub open_fds: Option<u64>,
     /// Since 1970
     pub start_seconds: Option<f64>,
+    /// Where there is a push to a collector
+    pub pushes: Option<PushFacts>,
+}
+
+/// What became of the requests to an OpenTelemetry collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PushFacts {
+    /// Taken
+    pub ok: u64,
+    /// Tries that failed and were or will be made again
+    pub retried: u64,
+    /// Refused, and given up
+    pub failed: u64,
+    /// Waited until there was no room for them
+    pub dropped: u64,
+    /// Data points rejected within requests that were taken
+    pub rejected_points: u64,
 }
 
 impl Snapshot {
@@ -76,11 +96,12 @@ impl Snapshot {
         families.extend(self.now(now));
         families.extend(self.own(age));
         families.extend(of_process(process));
+        families.extend(process.pushes.as_ref().map(of_pushes).into_iter().flatten());
         families
     }
 
     fn grouped(&self) -> Vec<Family> {
-        let family = |definition, samples: fn(&Summary) -> Vec<(Vec<Cow<'static, str>>, Value)>| {
+        let family = |definition, samples: fn(&Summary) -> Vec<Measured>| {
             let of_group = |group: &GroupSnapshot| {
                 let labels = group.labels.clone();
                 samples(&group.summary).into_iter().map(move |(values, value)| Sample {
@@ -171,19 +192,19 @@ impl Snapshot {
     }
 }
 
-fn closed(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn closed(summary: &Summary) -> Vec<Measured> {
     let kinds = CloseKind::ALL.iter().copied().map(Some).chain([None]);
     kinds.map(|kind| counted([kind.map_or(UNKNOWN, CloseKind::name)], summary.closed(kind))).collect()
 }
 
-fn first_closers(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn first_closers(summary: &Summary) -> Vec<Measured> {
     let firsts = FirstCloser::ALL.iter().copied().map(Some).chain([None]);
     firsts
         .map(|first| counted([first.map_or(UNKNOWN, FirstCloser::name)], summary.first_closed(first)))
         .collect()
 }
 
-fn resets(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn resets(summary: &Summary) -> Vec<Measured> {
     let causes = ResetCause::ALL.iter().copied().map(Some).chain([None]);
     let sent = causes
         .map(|cause| counted(["sent", cause.map_or(UNKNOWN, ResetCause::name)], summary.resets_sent(cause)));
@@ -194,18 +215,15 @@ fn resets(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
     sent.chain(others).collect()
 }
 
-fn handshake_failures(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn handshake_failures(summary: &Summary) -> Vec<Measured> {
     HANDSHAKE_FAILURES.iter().map(|(kind, cause)| counted([*cause], summary.closed(Some(*kind)))).collect()
 }
 
-fn counts<const N: usize>(
-    words: [&'static str; N],
-    counts: [u64; N],
-) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn counts<const N: usize>(words: [&'static str; N], counts: [u64; N]) -> Vec<Measured> {
     words.into_iter().zip(counts).map(|(word, count)| counted([word], count)).collect()
 }
 
-fn counted<const N: usize>(words: [&'static str; N], count: u64) -> (Vec<Cow<'static, str>>, Value) {
+fn counted<const N: usize>(words: [&'static str; N], count: u64) -> Measured {
     (words.into_iter().map(Cow::from).collect(), Value::Count(count))
 }
 
@@ -248,4 +266,14 @@ fn of_process(process: &ProcessFacts) -> Vec<Family> {
         (&metric::START, process.start_seconds.map(Value::Level)),
     ];
     known.into_iter().filter_map(|(definition, value)| Some(single(definition, value?))).collect()
+}
+
+fn of_pushes(pushes: &PushFacts) -> [Family; 3] {
+    let outcomes = [("ok", pushes.ok), ("retried", pushes.retried), ("failed", pushes.failed)];
+    let outcomes = outcomes.map(|(outcome, count)| ungrouped(vec![outcome.into()], Value::Count(count)));
+    [
+        Family { definition: &metric::OTLP_EXPORTS, samples: outcomes.into() },
+        single(&metric::OTLP_DROPPED, Value::Count(pushes.dropped)),
+        single(&metric::OTLP_REJECTED, Value::Count(pushes.rejected_points)),
+    ]
 }

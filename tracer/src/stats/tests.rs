@@ -190,6 +190,7 @@ fn what_is_exported_is_what_the_catalogue_says() {
         resident_bytes: Some(1),
         open_fds: Some(1),
         start_seconds: Some(1.0),
+        pushes: Some(PushFacts::default()),
     };
     let families = aggregator.snapshot(&tracker).families(MonoNs(u64::MAX), &process, Duration::ZERO);
     let names: Vec<_> = families.iter().map(|family| family.definition.name).collect();
