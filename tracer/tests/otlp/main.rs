@@ -56,8 +56,9 @@ fn families() -> Vec<Family> {
         resident_bytes: Some(20 << 20),
         open_fds: Some(17),
         start_seconds: Some(1_700_000_000.0),
+        pushes: None,
     };
-    aggregator.snapshot(&tracker).families(MonoNs(0), &process)
+    aggregator.snapshot(&tracker).families(MonoNs(0), &process, Duration::ZERO)
 }
 
 fn push(receiver: &Receiver, families: Vec<Family>) -> OtlpHandle {
