@@ -14,6 +14,9 @@ use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unpro
 
 const UNKNOWN: &str = "unknown";
 
+/// Values of the labels beyond the group's, and the value.
+type Measured = (Vec<Cow<'static, str>>, Value);
+
 /// A group and what it comes to.
 #[derive(Clone, Debug)]
 pub struct GroupSnapshot {
@@ -98,7 +101,7 @@ impl Snapshot {
     }
 
     fn grouped(&self) -> Vec<Family> {
-        let family = |definition, samples: fn(&Summary) -> Vec<(Vec<Cow<'static, str>>, Value)>| {
+        let family = |definition, samples: fn(&Summary) -> Vec<Measured>| {
             let of_group = |group: &GroupSnapshot| {
                 let labels = group.labels.clone();
                 samples(&group.summary).into_iter().map(move |(values, value)| Sample {
@@ -189,19 +192,19 @@ impl Snapshot {
     }
 }
 
-fn closed(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn closed(summary: &Summary) -> Vec<Measured> {
     let kinds = CloseKind::ALL.iter().copied().map(Some).chain([None]);
     kinds.map(|kind| counted([kind.map_or(UNKNOWN, CloseKind::name)], summary.closed(kind))).collect()
 }
 
-fn first_closers(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn first_closers(summary: &Summary) -> Vec<Measured> {
     let firsts = FirstCloser::ALL.iter().copied().map(Some).chain([None]);
     firsts
         .map(|first| counted([first.map_or(UNKNOWN, FirstCloser::name)], summary.first_closed(first)))
         .collect()
 }
 
-fn resets(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn resets(summary: &Summary) -> Vec<Measured> {
     let causes = ResetCause::ALL.iter().copied().map(Some).chain([None]);
     let sent = causes
         .map(|cause| counted(["sent", cause.map_or(UNKNOWN, ResetCause::name)], summary.resets_sent(cause)));
@@ -212,18 +215,15 @@ fn resets(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
     sent.chain(others).collect()
 }
 
-fn handshake_failures(summary: &Summary) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn handshake_failures(summary: &Summary) -> Vec<Measured> {
     HANDSHAKE_FAILURES.iter().map(|(kind, cause)| counted([*cause], summary.closed(Some(*kind)))).collect()
 }
 
-fn counts<const N: usize>(
-    words: [&'static str; N],
-    counts: [u64; N],
-) -> Vec<(Vec<Cow<'static, str>>, Value)> {
+fn counts<const N: usize>(words: [&'static str; N], counts: [u64; N]) -> Vec<Measured> {
     words.into_iter().zip(counts).map(|(word, count)| counted([word], count)).collect()
 }
 
-fn counted<const N: usize>(words: [&'static str; N], count: u64) -> (Vec<Cow<'static, str>>, Value) {
+fn counted<const N: usize>(words: [&'static str; N], count: u64) -> Measured {
     (words.into_iter().map(Cow::from).collect(), Value::Count(count))
 }
 
