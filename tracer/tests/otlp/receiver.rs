@@ -47,7 +47,7 @@ impl Receiver {
 
     /// The next request, whatever it was answered.
     pub fn next(&self) -> Value {
-        self.lines.recv_timeout(PATIENCE).expect("the receiver tells of a request")
+        self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     /// The next request that it took: its one scope.
