@@ -19,6 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::answers::Answers;
 use super::metrics::{self, Format};
 use super::reader::Reader;
 use super::{Access, Listening, Web};
@@ -27,8 +28,8 @@ use super::{Access, Listening, Web};
 const CONNECTIONS: usize = 256;
 /// For a request's line and headers to arrive.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// A connection ends after this, whatever it does: scrapers come again.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
+/// A connection, which is for one request, ends after this: what it holds is freed then, whoever does not read.
+const CONNECTION_TIME: Duration = Duration::from_secs(15);
 /// Of a request's line and headers.
 const HEADER_BYTES: usize = 16 << 10;
 /// After accept() failed, say for want of descriptors.
@@ -48,6 +49,7 @@ struct Shared {
     reader: Arc<Reader>,
     access: Access,
     requests: Semaphore,
+    answers: Answers,
 }
 
 /// Serves on a thread of its own, until the process ends.
@@ -61,6 +63,7 @@ pub(super) fn start(listening: Listening, web: &Web, reader: Arc<Reader>) -> Res
         reader,
         access: Access::new(&web.allowed_hosts),
         requests: Semaphore::new(web.max_requests),
+        answers: Answers::default(),
     });
     thread::Builder::new()
         .name("http".to_owned())
@@ -82,6 +85,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIME)
+                .keep_alive(false)
                 .max_buf_size(HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that breaks off, is too slow or sends nonsense is nobody's concern.
@@ -152,11 +156,16 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let Some(place) = shared.answers.reserve() else { return full() };
     let Some(families) = shared.reader.read().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "finwait does not observe yet\n").into_response();
     };
     let format =
         Format::wanted(headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()));
-    let text = metrics::encode(&families, format);
-    ([(header::CONTENT_TYPE, format.content_type())], Body::from(text)).into_response()
+    let Some(answer) = place.hold(metrics::encode(&families, format)) else { return full() };
+    ([(header::CONTENT_TYPE, format.content_type())], Body::from(answer)).into_response()
+}
+
+fn full() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "too much waits for clients that do not read it\n").into_response()
 }

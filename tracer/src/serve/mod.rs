@@ -5,6 +5,7 @@
 //! client never holds up the tracer.
 
 mod access;
+mod answers;
 mod desk;
 mod http;
 pub mod metrics;
