@@ -79,19 +79,38 @@ export class CloseView {
 
   /** Title bar and content. */
   frame(content, title) {
-    const ids = this.ids();
-    const index = ids.indexOf(this.id);
-    const step = (name, label, id) => el("button", {
-      type: "button", class: "quiet", "data-step": name, disabled: id === undefined, title: `${label} (arrow key)`, onclick: () => this.open(id),
-    }, name === "newer" ? `← ${label}` : `${label} →`);
+    const step = (name, label) => el("button", { type: "button", class: "quiet", "data-step": name, onclick: () => this.step(name) }, label);
     put(this.dialog,
       el("header", { class: "close-head" },
         el("h2", { id: "close-title" }, title),
-        el("div", { class: "close-buttons" },
-          step("newer", "Newer", index > 0 ? ids[index - 1] : undefined),
-          step("older", "Older", index >= 0 ? ids[index + 1] : undefined),
+        el("div", { class: "close-buttons" }, step("newer", "← Newer"), step("older", "Older →"),
           el("button", { type: "button", class: "quiet", "data-step": "shut", onclick: () => this.shut() }, "Close ✕"))),
       content);
+    this.listed();
+  }
+
+  /** The neighbour in the list; undefined for none. */
+  neighbour(name) {
+    const ids = this.ids();
+    const index = ids.indexOf(this.id);
+    return index < 0 ? undefined : ids[index + (name === "newer" ? -1 : 1)];
+  }
+
+  step(name) {
+    const id = this.neighbour(name);
+    if (id !== undefined) this.open(id);
+  }
+
+  /** The list has changed: so have the neighbours. */
+  listed() {
+    if (!this.dialog.open && this.id === null) return;
+    for (const name of ["newer", "older"]) {
+      const button = this.dialog.querySelector(`[data-step="${name}"]`);
+      if (!button) continue;
+      const none = this.neighbour(name) === undefined;
+      button.disabled = none;
+      button.title = none ? "none in the list beside" : "arrow key";
+    }
   }
 
   link(id, text) {

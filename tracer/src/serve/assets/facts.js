@@ -23,7 +23,7 @@ export function facts({ close }) {
     ["received", or(bytesLong(close.received_bytes), "received_bytes")],
     ["round trip", or(close.srtt_us === null ? null : duration(close.srtt_us * 1000), "srtt_us")],
     ["sent again", close.total_retrans === null ? el("span", { class: "none" }, "unknown") : String(close.total_retrans)],
-    ["idle before the FIN", close.idle_send_ns === null ? null : `${duration(close.idle_send_ns)} sending, ${duration(close.idle_receive_ns) ?? "?"} receiving`],
+    ["idle before the FIN", close.idle_send_ns === null ? null : `sending ${duration(close.idle_send_ns)}, receiving ${duration(close.idle_receive_ns) ?? "?"}`],
     ["error", close.error ? (close.error_name ?? String(close.error)) : null],
     ["container", workload?.container ? `${workload.container.slice(0, 12)}${workload.runtime ? ` (${workload.runtime})` : ""}` : null],
     ["unit", workload?.unit ?? null],

@@ -16,8 +16,9 @@ const TICK_MS = 400;
 const ROWS_A_TICK = 40;
 
 export class Feed {
-  /** `open(id)` opens a close. */
-  constructor(open) {
+  /** `open(id)` opens a close; `listed()` is called when the list has changed. */
+  constructor(open, listed) {
+    this.listed = listed;
     this.open = open;
     this.list = by("feed");
     this.state = {};
@@ -147,14 +148,14 @@ export class Feed {
 
   row(close, fresh = false) {
     const { task, arrow, remote } = route(close);
-    const segments = { three: "3 segments", four: "4 segments" }[close.waves];
+    const segments = { three: " 3seg", four: " 4seg" }[close.waves] ?? "";
     const pieces = strip(close).flatMap((piece, index) => [index > 0 ? " · " : null, el("span", { class: piece.tone }, piece.text)]);
     const link = el("a", { href: closeUrl(close.conn_id), class: "row" },
       el("span", { class: "time" }, clockOf(close.time) ?? "--:--:--"),
-      el("span", { class: `kind k-${close.kind}` }, kindOf(close)),
+      el("span", { class: `kind k-${close.kind}` }, kindOf(close), el("span", { class: "note" }, segments)),
       el("span", { class: "life", title: "life" }, duration(close.life_ns) ?? "life ?"),
       el("span", { class: "who" }, task, el("span", { class: "arrow" }, arrow), remote),
-      el("span", { class: "strip" }, pieces, segments ? el("span", { class: "note" }, `${pieces.length ? " · " : ""}${segments}`) : null));
+      el("span", { class: "strip" }, pieces));
     link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
@@ -193,6 +194,7 @@ export class Feed {
     if (this.skipped > 0) parts.push(`${counted(this.skipped, "close")} skipped on the way here`);
     const text = parts.join("; ");
     if (by("feed-note").textContent !== text) by("feed-note").textContent = text;
+    this.listed();
     const none = this.list.children.length === 0;
     this.list.hidden = none;
     by("feed-empty").hidden = !none || Boolean(this.failed);

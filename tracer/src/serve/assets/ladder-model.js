@@ -3,6 +3,7 @@
 // A row is one of
 //   { type: "arrow", way: "out" | "in" | null, label, wave?, at?, state?, notes, unknown?, slow?, bad?, far? }
 //   { type: "gap", text, ns?, slow? }      time goes by
+//   { type: "cross", first, second, text }  two arrows that passed each other
 //   { type: "point", text, at?, state?, bad?, unknown? }   something happened at this end alone
 // `at` is a moment { earliest_ns, latest_ns }; `far` what is known of the same segment at the peer: { at, state }.
 
@@ -114,7 +115,18 @@ function closing(close, time_wait, peer) {
     if (three && index === 2) joined(close, row);
     rows.push(row);
   }
-  return rows;
+  return first === "both" ? crossed(rows) : rows;
+}
+
+/** The two FINs of a simultaneous close as the pair of arrows that they were. */
+function crossed(rows) {
+  const first = rows.findIndex((row) => row.wave === 1);
+  const second = rows.findIndex((row) => row.wave === 2);
+  const gap = rows.findIndex((row) => row.type === "gap");
+  if (first < 0 || second < 0) return rows;
+  const between = gap > first && gap < second ? rows[gap] : null;
+  const cross = { type: "cross", first: rows[first], second: rows[second], text: between?.text ?? null, slow: between?.slow };
+  return [...rows.slice(0, first), cross, ...rows.slice(second + 1)];
 }
 
 /** The second and the third wave as the one segment that they were. */
@@ -270,16 +282,18 @@ function afterwards(close, time_wait) {
   }
   if (time_wait.end === "never_allocated") return [{ type: "point", text: say(TIME_WAIT_ENDS, time_wait.end), bad: true }];
   const rows = [];
-  if (time_wait.time_wait_ns) rows.push({ type: "gap", ns: time_wait.time_wait_ns.max_ns, text: `${span(time_wait.time_wait_ns).took} in TIME_WAIT` });
-  else if (time_wait.entered) rows.push({ type: "gap", text: `TIME_WAIT: ${say(REASONS, time_wait.unknown?.time_wait_ns ?? "still_open")}` });
-  if (time_wait.rearmed > 0) rows.at(-1).text += `, its timer set anew ${counted(time_wait.rearmed, "time")}`;
+  if (time_wait.time_wait_ns) {
+    const again = time_wait.rearmed > 0 ? `, its timer set anew ${counted(time_wait.rearmed, "time")}` : "";
+    rows.push({ type: "gap", ns: time_wait.time_wait_ns.max_ns, text: `${span(time_wait.time_wait_ns).took} in TIME_WAIT${again}` });
+  }
   const by = owner(time_wait.ended_by);
   if (time_wait.ended) {
     const known = time_wait.end !== "unknown";
     const text = known ? say(TIME_WAIT_ENDS, time_wait.end) : `ended, why is not known: ${say(REASONS, time_wait.unknown?.end ?? "not_visible")}`;
     rows.push({ type: "point", at: time_wait.ended, state: "gone", text: text + (by ? ` by ${by}` : ""), unknown: !known });
   } else if (time_wait.unknown?.ended !== "did_not_happen") {
-    rows.push({ type: "point", text: `its end: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`, unknown: true });
+    const what = time_wait.entered ? "the end of its TIME_WAIT" : "what became of its mini-socket";
+    rows.push({ type: "point", text: `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`, unknown: true });
   }
   return rows;
 }

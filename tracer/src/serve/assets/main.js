@@ -26,7 +26,7 @@ const mix = new Mix(history, (filter, word) => set({ [filter]: word }));
 const heat = new Heat(history, openCell);
 const services = new Services((sort) => set({ sort }, true), (port) => set({ port: read().port === port ? null : port }));
 const stuck = new Stuck((stuck_sort) => set({ stuck_sort }, true), (state) => set({ state, ...noCell() }));
-const feed = new Feed(open);
+const feed = new Feed(open, () => close.listed());
 const close = new CloseView(() => feed.ids(), open, shut);
 const filters = new Filters(set);
 

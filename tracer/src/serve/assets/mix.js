@@ -193,8 +193,8 @@ export class Mix {
 const round = (number) => Math.round(number * 10) / 10;
 const oneDigit = (rate) => (rate < 10 && rate % 1 !== 0 ? rate.toFixed(1) : count(Math.round(rate)));
 
-/** The next of 1, 2, 4, 6, 10, 20, 40 …: its half is round too. */
+/** The next round number: its half can be said too. */
 function nice(most) {
   const power = 10 ** Math.floor(Math.log10(most));
-  return [1, 2, 4, 6, 10].map((step) => step * power).find((step) => step >= most);
+  return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= most);
 }

@@ -1,7 +1,7 @@
 // The stuck table: connections that stay in a closing state, by age, with who holds them; above it the sums by state.
 
 import { by, el, put } from "./dom.js";
-import { count, counted, duration, endpoint, owner } from "./format.js";
+import { count, duration, endpoint, owner } from "./format.js";
 import { Table } from "./table.js";
 import { STUCK_MEANS } from "./words.js";
 
@@ -78,9 +78,13 @@ function empty(state) {
   return narrowed ? "Nothing in a closing state fits the filters." : "Nothing is stuck. What stays in a closing state for a second or more appears here, with who holds it.";
 }
 
-/** How many are stuck by the summary, and in words; null for none. */
+/** What is stuck by the summary, in words: the most of it, and how much there is besides; null for nothing. */
 export function stuckInWords(summary) {
-  const parts = Object.entries(summary.stuck ?? {}).filter(([, sum]) => sum.count > 0 && sum.oldest_ns >= STUCK_NS);
-  if (parts.length === 0) return null;
-  return parts.map(([state, sum]) => `${counted(sum.count, "socket")} in ${state}, the oldest for ${duration(sum.oldest_ns)}`).join("; ");
+  const found = Object.entries(summary.stuck ?? {}).filter(([, sum]) => sum.count > 0 && sum.oldest_ns >= STUCK_NS);
+  if (found.length === 0) return null;
+  found.sort(([, a], [, b]) => b.count - a.count);
+  const [[state, most], ...others] = found;
+  const more = others.reduce((sum, [, other]) => sum + other.count, 0);
+  const besides = more > 0 ? `, ${count(more)} more in ${others.map(([name]) => name).join(" and ")}` : "";
+  return `${count(most.count)} stuck in ${state} (oldest ${duration(most.oldest_ns)})${besides}`;
 }

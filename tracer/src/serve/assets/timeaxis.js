@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 
 const STEPS_S = [10, 30, 60, 120, 300, 600, 900, 1800];
-const TICK_WIDTH = 74;
+const TICK_WIDTH = 58;
 
 /** Places of moments: `x(ns)` within `left` … `right`, for the columns that are shown. */
 export function scale(columns, left, right) {
