@@ -3,11 +3,11 @@
 import { bytesLong, counted, duration, endpoint, owner, share } from "./format.js";
 import { cause, span } from "./ladder-model.js";
 import { fins } from "./strip.js";
-import { KINDS, REASONS, RESET_CAUSES, TIMEOUTS, TIME_WAIT_ENDS, say } from "./words.js";
+import { KINDS, REASONS, RESET_CAUSES, TIMEOUTS, TIME_WAIT_ENDS, kindOf, say } from "./words.js";
 
 /** Sentences, the most important first. */
 export function explain({ close, time_wait, peer }) {
-  return [first(close), slow(close, peer), segments(close), resent(close), half(close), after(time_wait), open(close)].flat().filter(Boolean);
+  return [first(close), slow(close, peer), segments(close), resent(close), half(close), after(time_wait), other(peer), open(close)].flat().filter(Boolean);
 }
 
 function first(close) {
@@ -90,6 +90,13 @@ function after(time_wait) {
   const lasted = time_wait.time_wait_ns ? ` after ${span(time_wait.time_wait_ns).took}` : "";
   if (time_wait.end === "unknown") return null;
   return time_wait.end === "expired" ? `TIME_WAIT ended as it should${lasted}: 2MSL and the timer's rounding.` : `What was left behind: ${say(TIME_WAIT_ENDS, time_wait.end)}${lasted}.`;
+}
+
+/** What the other end's own record says, in a word. */
+function other(peer) {
+  if (!peer) return null;
+  const cause = peer.kind === "reset" && peer.reset_cause && peer.reset_cause !== "unknown" ? ` (${say(RESET_CAUSES, peer.reset_cause)})` : "";
+  return `The other end is on this host too; its own record says: ${kindOf(peer)}${cause}.`;
 }
 
 function open(close) {

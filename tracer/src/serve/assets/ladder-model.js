@@ -1,7 +1,7 @@
 // From a close to the rows of its ladder: what passed, which way, when, and what is not known. Pure: nothing is drawn here.
 //
 // A row is one of
-//   { type: "arrow", way: "out" | "in" | null, label, wave?, at?, state?, notes, unknown?, slow?, bad?, far? }
+//   { type: "arrow", way: "out" | "in" | null, label, wave?, at?, state?, notes, unknown?, again?, slow?, bad?, far? }
 //   { type: "gap", text, ns?, slow? }      time goes by
 //   { type: "cross", first, second, text }  two arrows that passed each other
 //   { type: "point", text, at?, state?, bad?, unknown? }   something happened at this end alone
@@ -113,6 +113,8 @@ function closing(close, time_wait, peer) {
     row.far = far(close, peer, index);
     if (three && index === 1) continue;
     if (three && index === 2) joined(close, row);
+    // The same reason twice in a row is said once.
+    if (row.unknown && rows.at(-1)?.unknown === row.unknown) row.again = true;
     rows.push(row);
   }
   return first === "both" ? crossed(rows) : rows;
@@ -171,6 +173,7 @@ function wave(close, index, reason, time_wait) {
 /** The state that is shown at a wave: only one that was seen. */
 function stateAfter(close, state) {
   if (state === "TIME_WAIT") return close.successor === "time_wait" ? "TIME_WAIT" : null;
+  if (state === "CLOSE" && close.fin_outcome !== "acknowledged") return null;
   return state && passed(close, state) ? state : null;
 }
 
@@ -225,10 +228,12 @@ function ahead(close, state, time_wait) {
   if (ns === null && state === "FIN_WAIT2" && time_wait?.fin_wait2_ns) {
     ({ ns, took } = span(time_wait.fin_wait2_ns));
   }
-  const reason = took === null ? `: ${say(REASONS, why(close, `dwell_ns.${state}`) ?? "not_visible")}` : "";
+  // Why the time in FIN_WAIT2 is hidden is said at the wave that would have ended it.
+  const unknown = why(close, `dwell_ns.${state}`) ?? "not_visible";
+  const reason = took === null && unknown !== "hidden_fin_wait2" ? `: ${say(REASONS, unknown)}` : "";
   const endless = state === "FIN_WAIT2" && time_wait?.end === "fin_wait2_timed_out";
   const text = endless ? "the peer's FIN never came" : slow ? late : plain;
-  return { type: "gap", state, ns, slow: slow || endless, text: `${took ?? "unknown time"} in ${state}${reason || `: ${text}`}` };
+  return { type: "gap", state, ns, slow: slow || endless, text: `${took ?? "unknown time"} in ${state}${took === null ? reason : `: ${text}`}` };
 }
 
 /** `3.1s`, `at least 0.2s`, `0.2s to 1.2s` */

@@ -34,7 +34,7 @@ function item(row, start_ns) {
 /** The left side: state and time. */
 function near(row, start_ns) {
   if (row.type === "cross") return el("div", { class: "near" }, label(row.first, start_ns), label(row.second, start_ns));
-  return el("div", { class: "near" }, label(row, start_ns));
+  return el("div", { class: "near" }, row.type === "gap" ? null : label(row, start_ns));
 }
 
 function label(row, start_ns) {
@@ -63,7 +63,7 @@ function between(row) {
     return el("div", { class: "mid" }, line, name(row.first), name(row.second), notes([...row.first.notes, row.text]));
   }
   const bounds = row.at && row.at.earliest_ns !== row.at.latest_ns ? "it passed between these two moments" : null;
-  return el("div", { class: "mid" }, line, name(row), notes([...row.notes, typeof row.unknown === "string" ? row.unknown : null, bounds]));
+  return el("div", { class: "mid" }, line, name(row), notes([...row.notes, typeof row.unknown === "string" && !row.again ? row.unknown : null, bounds]));
 }
 
 /** What stands on the arrow; more in words for those who do not see which way it goes. */
