@@ -12,12 +12,16 @@ mod examples;
 mod filter;
 mod live;
 mod output;
+mod serve;
 mod stuck;
 mod value;
 
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+#[cfg(feature = "otlp")]
+pub use serve::OtlpArgs;
+pub use serve::ServeArgs;
 pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
 
@@ -43,6 +47,9 @@ pub enum Command {
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),
+    /// Observe and serve summaries of closes over HTTP, for Prometheus and dashboards
+    #[command(after_help = examples::SERVE)]
+    Serve(ServeArgs),
     /// Show connections that are stuck while closing: who holds them, since when, and what it means
     #[command(after_help = examples::STUCK)]
     Stuck(StuckArgs),

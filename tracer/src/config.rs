@@ -14,8 +14,10 @@ use crate::cli::{
 use crate::filter::{Filter, IpVersion, Workloads};
 
 mod places;
+mod serve;
 
 pub use places::PlaceError;
+pub use serve::Serve;
 
 /// Why the flags make no sense. Every message is one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,22 @@ pub enum ConfigError {
     /// A path that is no such namespace or cgroup
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// Other hosts would reach it
+    #[error(
+        "{address} is not a loopback address: whoever reaches it could read everything; --web.insecure allows that"
+    )]
+    Exposed {
+        /// Where it would listen
+        address: std::net::SocketAddr,
+    },
+    /// OTEL_EXPORTER_OTLP_HEADERS, which may be secret and is not shown
+    #[cfg(feature = "otlp")]
+    #[error("OTEL_EXPORTER_OTLP_HEADERS: {0}")]
+    OtlpHeaders(#[source] crate::serve::otlp::EndpointError),
+    /// OTEL_RESOURCE_ATTRIBUTES
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    OtlpResource(#[from] crate::serve::otlp::AttributesError),
     /// `generate man` of an unknown command
     #[error("finwait has no command {name:?}: `finwait --help` lists them")]
     NoSuchCommand {
@@ -78,6 +96,8 @@ pub enum Action {
     View(Box<View>),
     /// `record`
     Record(Recording),
+    /// `serve`
+    Serve(Box<Serve>),
     /// `stuck`
     Stuck(Stuck),
     /// `demo`
@@ -214,6 +234,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
+        Command::Serve(args) => Ok(Action::Serve(Box::new(serve::validate(args)?))),
         Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
@@ -223,11 +244,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
 
 fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
     let filter = filter(&args.filter)?;
-    let origin = match args.read {
-        None => Origin::Live(live(&args.live, &filter)?),
-        Some(path) if path == Path::new("-") => Origin::Recording(RecordingPath::Stdin),
-        Some(path) => Origin::Recording(RecordingPath::File(path)),
-    };
+    let origin = origin(args.read, &args.live, &filter)?;
     let transitions = subject == Subject::States;
     Ok(View {
         subject,
@@ -276,6 +293,14 @@ fn stuck(args: &StuckArgs) -> Result<Stuck, ConfigError> {
     let netns: BTreeSet<NetNs> = args.netns.iter().map(places::netns).collect::<Result<_, _>>()?;
     let netns = (!netns.is_empty()).then_some(netns);
     Ok(Stuck { older: args.older, watch: args.watch, json: args.json, netns })
+}
+
+fn origin(read: Option<PathBuf>, args: &LiveArgs, filter: &Filter) -> Result<Origin, ConfigError> {
+    Ok(match read {
+        None => Origin::Live(live(args, filter)?),
+        Some(path) if path == Path::new("-") => Origin::Recording(RecordingPath::Stdin),
+        Some(path) => Origin::Recording(RecordingPath::File(path)),
+    })
 }
 
 fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {

@@ -9,6 +9,7 @@
 //! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
 //! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
 //! * [`snapshot`] which sockets there are (sock_diag); [`enrich`] processes, cgroups, kernel symbols behind the numbers
+//! * [`serve`] those summaries over HTTP and OTLP
 //! * [`stats`] summaries of closes for dashboards
 //! * [`stuck`] sockets that stay in a closing state
 //! * [`doctor`] what this host offers, for people
@@ -22,6 +23,7 @@ pub mod filter;
 pub mod probe;
 pub mod run;
 pub mod scenario;
+pub mod serve;
 pub mod sink;
 pub mod snapshot;
 pub mod source;

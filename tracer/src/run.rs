@@ -148,6 +148,9 @@ impl<'a> Run<'a> {
             if !batch.is_empty() {
                 self.flush()?;
             }
+            if let Some(sink) = &mut self.outputs.sink {
+                sink.between(&self.tracker);
+            }
             wait = match polled {
                 Polled::Events => SETTLING,
                 Polled::Idle => QUIET,
@@ -340,6 +343,9 @@ impl<'a> Run<'a> {
         self.pairing.iter_mut().for_each(Pairing::finish);
         let closed = ended == Ended::ClosedPipe;
         let written = if closed { Ok(()) } else { self.show_what_is_due() };
+        if let Some(sink) = &mut self.outputs.sink {
+            sink.ended(&self.tracker);
+        }
         let verdict = self.verdict(ended, source);
         let written = written.and_then(|()| if closed { Ok(()) } else { Ok(self.write_end(&verdict)?) });
         match written {

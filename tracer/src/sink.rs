@@ -3,7 +3,7 @@
 use std::io;
 
 use finwait_core::observation::Host;
-use finwait_core::{ClockPair, MonoNs, Observation, Record};
+use finwait_core::{ClockPair, MonoNs, Observation, Record, Tracker};
 
 mod columns;
 mod csv;
@@ -49,6 +49,12 @@ pub trait Sink {
     /// # Errors
     /// When it cannot be written.
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// Between two batches, and right after the first: `tracker` as it is now.
+    fn between(&mut self, _tracker: &Tracker) {}
+
+    /// Nothing more comes: `tracker` as it is at the end.
+    fn ended(&mut self, _tracker: &Tracker) {}
 
     /// The run is over, and this is what it came to.
     ///

@@ -3,10 +3,12 @@
 mod apt;
 mod bench;
 mod build_ebpf;
+mod components;
 mod ebpf;
 mod libtest;
 mod linker;
 mod live;
+mod otlp_receiver;
 mod process;
 mod rust_src;
 mod setup;
@@ -45,6 +47,8 @@ enum Task {
     Bench(bench::Args),
     /// Run every test, the live ones where BPF is allowed
     Test,
+    /// Run the tests that take other people's programs, and install those
+    Components,
     /// Run the demo and the live tests under other kernels, each in an emulated machine
     Vm(vm::Args),
 }
@@ -67,6 +71,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::VerifyEbpf(args) => verify_ebpf::run(&root, args),
         Task::Bench(args) => bench::run(&root, args),
         Task::Test => test::run(&root),
+        Task::Components => components::run(&root),
         Task::Vm(args) => vm::run(&root, args),
     }
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod connection;
 mod hooked;
+mod open;
 mod sockets;
 mod table;
 mod time_wait;
@@ -339,8 +340,8 @@ impl Tracker {
             return;
         }
         let order = match self.filtered {
-            true => [Queue::Opening, Queue::Established, Queue::Moving],
-            false => [Queue::Established, Queue::Opening, Queue::Moving],
+            true => [Queue::Opening, Queue::Established, Queue::Moving, Queue::CloseWait],
+            false => [Queue::Established, Queue::Opening, Queue::Moving, Queue::CloseWait],
         };
         if let Some(slot) = order.into_iter().find_map(|queue| self.table.oldest(queue)) {
             self.give_up(slot);
@@ -456,6 +457,7 @@ fn queue_of(state: TcpState) -> Queue {
     match state {
         TcpState::Established => Queue::Established,
         TcpState::SynSent | TcpState::SynRecv => Queue::Opening,
+        TcpState::CloseWait => Queue::CloseWait,
         TcpState::Close => Queue::Settling,
         _ => Queue::Moving,
     }

@@ -4,10 +4,12 @@
 
 mod script;
 
-use finwait_core::TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv};
+use finwait_core::TcpState::{
+    Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
+};
 use finwait_core::observation::{CgroupNames, DumpScope, SocketRow, Tier, Workload};
 use finwait_core::record::SeenFrom;
-use finwait_core::{CgroupId, Cookie, NetNs, Observation, Reason, TcpState, TrackerConfig};
+use finwait_core::{CgroupId, Cookie, NetNs, Observation, Port, Reason, TcpState, TrackerConfig};
 use script::time_wait::{TimeWaits, row};
 use script::{MILLI, SECOND, Script, Sock, accepted, opened, run, task};
 
@@ -192,6 +194,28 @@ fn a_connection_known_by_its_address_gets_the_cookie_that_the_dump_made() {
     passive_close(&mut script, &mut sock, 20 * MILLI);
     script.quiet(SECOND, 0);
     assert_eq!(script.close().steps.len(), 4, "one connection from its first event to its last");
+}
+
+/// 5.10 shows SYN_SENT without cookie and before there is a local port; the dump makes the cookie and shows the port.
+#[test]
+fn a_connection_that_has_no_name_and_no_port_yet_is_not_listed_a_second_time() {
+    let mut script = Script::new();
+    let mut sock = Sock::new(1, 1000, 9000);
+    sock.by(100, "curl");
+    (sock.now.cookie, sock.now.num, sock.now.inet_sport) = (None, None, None);
+    script.step(&mut sock, MILLI, Close, SynSent);
+    sock.softirq().acked(1);
+    (sock.now.cookie, sock.now.num, sock.now.inet_sport) =
+        (Some(Cookie(77)), Port::new(40_000), Port::new(40_000));
+    let elsewhere = SocketRow { cookie: Some(Cookie(78)), remote_port: Port::new(9), ..full(&sock, SynSent) };
+    dump(&mut script, 10 * MILLI, vec![full(&sock, SynSent), elsewhere]);
+    script.step(&mut sock, 20 * MILLI, SynSent, Established);
+    passive_close(&mut script, &mut sock, 30 * MILLI);
+    script.quiet(SECOND, 0);
+    let close = script.close();
+    assert_eq!((close.steps.len(), close.seen_from), (5, SeenFrom::Handshake));
+    let (_, tracker) = run(&script.observations, TrackerConfig::default());
+    assert_eq!(tracker.fates().begun, 2, "the other one is listed");
 }
 
 #[test]

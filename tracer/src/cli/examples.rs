@@ -12,6 +12,17 @@ Examples:
 
 `finwait <COMMAND> --help` has more for each command.";
 
+pub(super) const SERVE: &str = "\
+Examples:
+  Metrics at http://127.0.0.1:9477/metrics, by role and port of the service:
+    finwait serve
+  By process and container, of connections to two ports:
+    finwait serve --group-by role,service,process,container -L 443,5432
+  Where do peers of these networks close first?
+    finwait serve --group-by role,peer --peer-network office=10.1.0.0/16 --peer-network vpn=10.2.0.0/16
+  Of a recording:
+    finwait serve -r trace.jsonl --web.listen-address 127.0.0.1:8080";
+
 pub(super) const STATES: &str = "\
 Examples:
   With the time of day, as CSV (tcpstates -T -s):

@@ -35,9 +35,12 @@ pub enum RingError {
     Eventfd(#[source] io::Error),
 }
 
-/// Ends the reader's waiting from another thread.
+/// Ends the reader's waiting from another thread: for good, or this once.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<OwnedFd>);
+pub struct Stop {
+    raised: Arc<OwnedFd>,
+    nudged: Arc<OwnedFd>,
+}
 
 impl Stop {
     /// A stop that nobody has raised.
@@ -46,13 +49,32 @@ impl Stop {
     /// eventfd(2) failed.
     pub fn new() -> Result<Self, RingError> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        Ok(Self(Arc::new(eventfd(0, flags).map_err(|errno| RingError::Eventfd(errno.into()))?)))
+        let new = || eventfd(0, flags).map(Arc::new).map_err(|errno| RingError::Eventfd(errno.into()));
+        Ok(Self { raised: new()?, nudged: new()? })
     }
 
     /// Raises it, for good.
     pub fn raise(&self) {
         // Fails only when it was raised 2⁶⁴ − 1 times.
-        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&*self.raised, &1u64.to_ne_bytes());
+    }
+
+    /// Ends one wait, the present or the next one.
+    pub fn nudge(&self) {
+        // Fails only when it was nudged 2⁶⁴ − 1 times meanwhile.
+        let _ = rustix::io::write(&*self.nudged, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until it is raised.
+    pub fn wait(&self) {
+        let mut fds = [PollFd::from_borrowed_fd(self.raised.as_fd(), PollFlags::IN)];
+        // A signal: whoever calls looks whether to wait on.
+        let _ = poll(&mut fds, None);
+    }
+
+    /// A nudge that was noticed is over. Without one the read fails, and nothing is to be done.
+    fn calm(&self) {
+        let _ = rustix::io::read(&*self.nudged, &mut [0; 8]);
     }
 }
 
@@ -136,7 +158,8 @@ impl RingReader {
     fn wait(&self, stop: &Stop, timeout: Duration) -> Result<bool, RingError> {
         let mut fds = [
             PollFd::from_borrowed_fd(self.ring.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(stop.0.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(stop.raised.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(stop.nudged.as_fd(), PollFlags::IN),
         ];
         let timeout = Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
@@ -144,7 +167,10 @@ impl RingReader {
         };
         match poll(&mut fds, Some(&timeout)) {
             // A signal: whoever calls decides whether to wait on.
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[1].revents().contains(PollFlags::IN)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {
+                stop.calm();
+                Ok(fds[1].revents().contains(PollFlags::IN))
+            }
             Err(errno) => Err(RingError::Poll(errno.into())),
         }
     }

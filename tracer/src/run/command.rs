@@ -11,11 +11,16 @@ use jiff::tz::TimeZone;
 use super::signals::{Signals, SuperviseError};
 use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
-use crate::config::{Action, ConfigError, Live, Origin, Output, Recording, RecordingPath, Subject, View};
+use crate::config::{
+    Action, ConfigError, Limits, Live, Origin, Output, Recording, RecordingPath, Serve, Subject, View,
+};
 use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
+#[cfg(feature = "otlp")]
+use crate::serve::Push;
+use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
 use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
 use crate::stuck::{self, StuckError};
@@ -40,6 +45,9 @@ pub enum CommandError {
     /// The stuck sockets cannot be shown
     #[error(transparent)]
     Stuck(#[from] StuckError),
+    /// Nothing can be served
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The demo failed
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -91,6 +99,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => show(*view),
         Action::Record(recording) => record(&recording),
+        Action::Serve(serve) => self::serve(*serve),
         Action::Stuck(asked) => Ok(stuck::run(&asked, &mut stdout()?)?),
         Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
@@ -116,6 +125,45 @@ fn show(view: View) -> Result<(), CommandError> {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
     })??;
     tell(&verdict.for_people(Some(view.subject)));
+    Ok(())
+}
+
+/// The socket listens before anything is observed, and HTTP starts when privileges are gone.
+fn serve(serve: Serve) -> Result<(), CommandError> {
+    let listening = Listening::at(serve.web.listen)?;
+    let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
+    let mut source = open(&serve.origin, &stop)?;
+    tell(&format!("finwait: listening on http://{}", listening.address()));
+    let recorded = matches!(serve.origin, Origin::Recording(_));
+    let (mut sink, reader) =
+        serve::start(listening, &serve.web, serve.grouping, serve.tracker.time_waits, stop.waker())?;
+    #[cfg(feature = "otlp")]
+    let push = serve.otlp.map(|config| Push::start(config, reader)).transpose()?;
+    #[cfg(not(feature = "otlp"))]
+    drop(reader);
+    let plan = Plan {
+        subject: Some(Subject::Closes),
+        filter: serve.filter,
+        limits: Limits::default(),
+        event_time: recorded,
+        tracker: serve.tracker,
+        time_waits: true,
+        both_ends: false,
+    };
+    service::notify_ready();
+    let verdict = signals.supervise(&stop, move |stop| {
+        let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
+        if recorded && verdict.is_ok() {
+            stop.wait();
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(Err(error)) = push.map(Push::finish) {
+            tell(&format!("finwait: {error}"));
+        }
+        verdict
+    })??;
+    service::notify_stopping();
+    tell(&verdict.for_people(Some(Subject::Closes)));
     Ok(())
 }
 

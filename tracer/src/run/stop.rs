@@ -33,6 +33,13 @@ impl Stop {
         self.requested.load(Ordering::Acquire)
     }
 
+    /// Waits until the end was asked for.
+    pub fn wait(&self) {
+        while !self.is_requested() {
+            self.waker.wait();
+        }
+    }
+
     /// For a source to wait on together with its own.
     #[must_use]
     pub fn waker(&self) -> &probe::Stop {

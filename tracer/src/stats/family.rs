@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use finwait_core::{ConnId, WallNs};
+use finwait_core::{ConnId, MonoNs, WallNs};
 
 use super::histogram::Histogram;
 
@@ -56,9 +56,11 @@ pub type Label = (Cow<'static, str>, Cow<'static, str>);
 pub struct Exemplar {
     /// Which connection
     pub conn_id: ConnId,
+    /// When the time began of which it is the slowest
+    pub at: MonoNs,
     /// Its duration
     pub seconds: f64,
-    /// When it was recorded
+    /// When it ended
     pub wall: Option<WallNs>,
 }
 

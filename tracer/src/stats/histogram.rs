@@ -95,7 +95,8 @@ impl Histogram {
     /// How many were `bound` or shorter, where `bound` is a bucket's own: 2^(`eighths`/8) s.
     #[must_use]
     pub fn at_most(&self, eighths: i32) -> u64 {
-        self.zero + self.buckets().take_while(|(index, _)| *index < eighths).map(|(_, count)| count).sum::<u64>()
+        self.zero
+            + self.buckets().take_while(|(index, _)| *index < eighths).map(|(_, count)| count).sum::<u64>()
     }
 
     /// The duration below which the share `q` (0 to 1) of all lies, in seconds; `None` of an empty histogram. Off by
@@ -179,7 +180,10 @@ mod tests {
         for ns in [1, 999, 1_000_000, u64::MAX] {
             let index = index(ns).unwrap();
             let seconds = Duration::from_nanos(ns).as_secs_f64();
-            assert!(seconds <= upper_bound_seconds(index) && seconds > upper_bound_seconds(index - 1), "{ns}");
+            assert!(
+                seconds <= upper_bound_seconds(index) && seconds > upper_bound_seconds(index - 1),
+                "{ns}"
+            );
         }
     }
 

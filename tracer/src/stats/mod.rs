@@ -2,5 +2,18 @@
 //!
 //! It knows no HTTP and no wire format: [`family`] is what exporters take.
 
+mod aggregate;
+pub mod catalogue;
 pub mod family;
+mod groups;
 pub mod histogram;
+mod snapshot;
+mod summary;
+
+pub use aggregate::Aggregator;
+pub use groups::{Dimension, GroupIndex, Grouping, OTHER, PeerNetwork};
+pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
+pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,11 @@
 //! Owners under fire: many processes open and close at once, and none is named in another's place.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::PoisonError;
 
 use finwait_core::record::{CloseRecord, Owner, Role};
-use finwait_core::{Claim, Pid, TrackerConfig};
+use finwait_core::{Claim, Pid, Reason, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig};
 use tracer::scenario::watch::{Reading, only, track};
 use tracer::scenario::{Context, Namespace, Result, ScenarioError};
@@ -91,6 +91,13 @@ fn known<'a>(claims: impl Iterator<Item = (&'a Claim<Owner>, Pid, &'a CloseRecor
         .count()
 }
 
+/// Why those of `claims` are unknown that are.
+fn reasons<'a>(claims: impl Iterator<Item = &'a Claim<Owner>>) -> BTreeMap<Reason, usize> {
+    let mut counts = BTreeMap::new();
+    claims.filter_map(Claim::reason).for_each(|reason| *counts.entry(reason).or_default() += 1);
+    counts
+}
+
 #[test]
 fn fifty_processes_that_open_and_close_at_once_are_told_apart() {
     let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +122,9 @@ fn fifty_processes_that_open_and_close_at_once_are_told_apart() {
     let server = namespace.server().owner().tgid;
     let servers = known(accepted().map(|close| (&close.closer, server, close)));
     println!("of {made}: {openers} openers, {closers} closers, {servers} closers of accepted sockets");
+    println!("openers unknown: {:?}", reasons(opened.iter().map(|close| &close.opener)));
+    println!("accepted sockets' closers unknown: {:?}", reasons(accepted().map(|close| &close.closer)));
+    println!("{:?}", seen.accounting);
     for (who, count) in [("openers", openers), ("closers", closers), ("accepted sockets' closers", servers)] {
         assert!(count * 100 >= made * 99, "{count} of {made} {who} are known");
     }

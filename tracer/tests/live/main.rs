@@ -18,6 +18,7 @@ mod rows;
 #[cfg(feature = "vm")]
 mod rps;
 mod scenarios;
+mod serve;
 mod snapshot;
 mod stuck;
 mod support;

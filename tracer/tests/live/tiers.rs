@@ -46,7 +46,8 @@ fn classic_gives_the_same_transitions_and_says_nothing_false() {
 #[test]
 fn classic_leaves_out_what_its_tracepoint_does_not_show() {
     let (made, seen) = all_scenarios_by_the_classic_tier();
-    assert!(seen.transitions.len() >= made.transition_count());
+    let skipped = seen.accounting.recursion_missed.unwrap_or(0) as usize;
+    assert!(seen.transitions.len() + skipped >= made.transition_count(), "{:?}", seen.accounting);
     for record in &seen.transitions {
         let change: &StateChange = &record.change;
         assert_eq!(change.stream.program, Program::Classic);

@@ -29,8 +29,16 @@ pub(super) struct Listing {
     touched_places: HashSet<Place>,
     /// Sockets that it shows
     shown: HashSet<Cookie>,
-    /// Connections known by their address alone, made at the first row
-    nameless: Option<HashMap<Place, Slot>>,
+    /// Made at the first row
+    nameless: Option<Nameless>,
+}
+
+/// Connections known by their address alone.
+#[derive(Debug, Default)]
+struct Nameless {
+    by_place: HashMap<Place, Slot>,
+    /// Remote ends of those that no event showed a local port of yet: connect() enters SYN_SENT before it has one
+    portless: HashSet<(Option<NetNs>, Endpoint)>,
 }
 
 impl Listing {
@@ -108,7 +116,7 @@ impl Tracker {
         let known = self.table.find(key);
         let Some(slot) = known.or_else(|| self.named_by_row(listing, place.filter(|_| !touched)?, key, row))
         else {
-            if !touched {
+            if !touched && !self.may_be_portless(listing, row) {
                 self.list(listing.begin, cookie, row);
             }
             return;
@@ -142,13 +150,7 @@ impl Tracker {
         key: SocketKey,
         row: &SocketRow,
     ) -> Option<Slot> {
-        let nameless = listing.nameless.get_or_insert_with(|| {
-            let nameless = |connection: &Connection| matches!(connection.id.socket, SocketKey::Address(_));
-            let place = |connection: &Connection| Place::of(connection.netns, &connection.tuple);
-            let followed = self.table.followed().filter(|(_, connection)| nameless(connection));
-            followed.filter_map(|(slot, connection)| Some((place(connection)?, slot))).collect()
-        });
-        let slot = nameless.remove(&place)?;
+        let slot = self.nameless(listing).by_place.remove(&place)?;
         let connection = self.table.get(slot)?;
         let lost = self.audit.lost_between(connection.last_seen_at(), listing.begin);
         if lost || connection.state != row.state {
@@ -157,6 +159,30 @@ impl Tracker {
         }
         self.table.rekey(slot, key);
         Some(slot)
+    }
+
+    /// Whether the row may be of a connection whose next event will name it. One from before that looks like it is then
+    /// known only by its next event, too.
+    fn may_be_portless(&self, listing: &mut Listing, row: &SocketRow) -> bool {
+        let remote = tuple(row).remote;
+        let portless = &self.nameless(listing).portless;
+        portless.contains(&(Some(row.netns), remote)) || portless.contains(&(None, remote))
+    }
+
+    fn nameless<'a>(&self, listing: &'a mut Listing) -> &'a mut Nameless {
+        listing.nameless.get_or_insert_with(|| {
+            let mut nameless = Nameless::default();
+            let followed = self.table.followed();
+            let by_address = followed.filter(|(_, c)| matches!(c.id.socket, SocketKey::Address(_)));
+            for (slot, connection) in by_address {
+                if connection.tuple.local.port.is_none() {
+                    nameless.portless.insert((connection.netns, connection.tuple.remote));
+                } else if let Some(place) = Place::of(connection.netns, &connection.tuple) {
+                    nameless.by_place.insert(place, slot);
+                }
+            }
+            nameless
+        })
     }
 
     /// A connection that was there before any of its events was seen.

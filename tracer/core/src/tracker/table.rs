@@ -1,6 +1,7 @@
 //! The bounded table of connections: by cookie, by address where there is no cookie, and by how long nothing happened.
 
 use hashbrown::HashMap;
+use tracer_common::TcpState;
 
 use super::connection::Connection;
 use crate::id::{Cookie, SockAddr, SocketKey};
@@ -17,18 +18,23 @@ pub(crate) enum Queue {
     Established,
     /// SYN_SENT and SYN_RECV
     Opening,
+    /// CLOSE_WAIT: the application's turn, for as long as it likes
+    CloseWait,
     /// Every other state that will be left
     Moving,
     /// Closed, waiting for its record
     Settling,
 }
 
-const QUEUES: usize = 4;
+const QUEUES: usize = 5;
+const STATES: usize = TcpState::ALL.len() + 1;
 
 #[derive(Debug)]
 struct Node {
     connection: Connection,
     queue: Queue,
+    /// The state under which it is counted
+    counted: TcpState,
     before: Slot,
     after: Slot,
 }
@@ -48,6 +54,8 @@ pub(crate) struct Table {
     by_address: HashMap<SockAddr, Slot>,
     queues: [Ends; QUEUES],
     len: [usize; QUEUES],
+    /// Connections that have not ended, by the kernel's number of their state
+    in_state: [usize; STATES],
 }
 
 impl Table {
@@ -59,6 +67,7 @@ impl Table {
             by_address: HashMap::new(),
             queues: [Ends { oldest: NIL, newest: NIL }; QUEUES],
             len: [0; QUEUES],
+            in_state: [0; STATES],
         }
     }
 
@@ -68,6 +77,11 @@ impl Table {
 
     pub(crate) fn len_of(&self, queue: Queue) -> usize {
         self.len[queue as usize]
+    }
+
+    /// How many are in `state` that have not ended, as far as is known.
+    pub(crate) fn in_state(&self, state: TcpState) -> usize {
+        self.in_state[usize::from(state.raw())]
     }
 
     pub(crate) fn find(&self, key: SocketKey) -> Option<Slot> {
@@ -96,7 +110,8 @@ impl Table {
     /// Takes in a connection whose key is not in the table.
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue) -> Slot {
         let key = connection.id.socket;
-        let node = Node { connection, queue, before: NIL, after: NIL };
+        let counted = connection.state;
+        let node = Node { connection, queue, counted, before: NIL, after: NIL };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.nodes[slot as usize] = Some(node);
@@ -171,8 +186,14 @@ impl Table {
 
     fn link(&mut self, slot: Slot, queue: Queue) {
         let newest = self.queues[queue as usize].newest;
+        let mut counted = None;
         if let Some(node) = self.node_mut(slot) {
             (node.queue, node.before, node.after) = (queue, newest, NIL);
+            node.counted = node.connection.state;
+            counted = Some(node.counted);
+        }
+        if let Some(state) = counted.filter(|_| queue != Queue::Settling) {
+            self.in_state[usize::from(state.raw())] += 1;
         }
         match self.node_mut(newest) {
             Some(node) => node.after = slot,
@@ -183,9 +204,11 @@ impl Table {
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Some((queue, before, after)) = self.node_mut(slot).map(|n| (n.queue, n.before, n.after)) else {
-            return;
-        };
+        let Some(node) = self.node_mut(slot) else { return };
+        let (queue, counted, before, after) = (node.queue, node.counted, node.before, node.after);
+        if queue != Queue::Settling {
+            self.in_state[usize::from(counted.raw())] -= 1;
+        }
         match self.node_mut(before) {
             Some(node) => node.after = after,
             None => self.queues[queue as usize].oldest = after,
@@ -224,6 +247,21 @@ mod tests {
         assert_eq!(table.oldest(Queue::Moving), Some(slots[2]));
         assert_eq!(table.oldest(Queue::Established), Some(slots[1]));
         assert_eq!((table.len_of(Queue::Moving), table.len_of(Queue::Established)), (2, 1));
+    }
+
+    #[test]
+    fn each_is_counted_in_the_state_it_is_in_until_it_has_ended() {
+        let mut table = Table::new();
+        let slots: Vec<Slot> = (1..=2).map(|n| insert(&mut table, n, Queue::Opening)).collect();
+        table.get_mut(slots[0]).unwrap().state = TcpState::CloseWait;
+        table.touch(slots[0], Queue::CloseWait);
+        let (was, is) = (table.get(slots[1]).unwrap().state, TcpState::CloseWait);
+        assert_eq!((table.in_state(was), table.in_state(is)), (1, 1));
+        table.retire(slots[0]);
+        table.remove(slots[1]);
+        assert_eq!((table.in_state(was), table.in_state(is)), (0, 0));
+        table.remove(slots[0]);
+        assert_eq!(table.in_state(is), 0);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod closes;
 mod half_close;
 mod handshakes;
 mod mptcp;
+#[cfg(feature = "vm")]
+mod orphans;
 mod processes;
 mod resets;
 mod time_wait;

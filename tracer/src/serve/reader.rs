@@ -1,0 +1,80 @@
+//! What every exporter reads: the metrics of the newest snapshot, and of finwait itself.
+
+use std::time::Duration;
+
+use super::desk::Served;
+use super::{Desk, Sheet};
+use crate::enrich::process_facts;
+use crate::probe::host::monotonic_now;
+use crate::stats::ProcessFacts;
+use crate::stats::family::Family;
+
+#[cfg(feature = "otlp")]
+use super::otlp::OtlpCounters;
+#[cfg(feature = "otlp")]
+use std::sync::{Arc, OnceLock};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reader {
+    desk: Desk<Sheet>,
+    #[cfg(feature = "otlp")]
+    pushes: OnceLock<Arc<OtlpCounters>>,
+}
+
+/// Metrics at one moment.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// All of them
+    pub families: Vec<Family>,
+    /// How long ago the snapshot was taken
+    pub age: Duration,
+}
+
+impl Reader {
+    pub(super) fn new(desk: Desk<Sheet>) -> Self {
+        Self {
+            desk,
+            #[cfg(feature = "otlp")]
+            pushes: OnceLock::new(),
+        }
+    }
+
+    /// From now on the metrics tell of pushes.
+    #[cfg(feature = "otlp")]
+    pub(super) fn tell_of(&self, pushes: Arc<OtlpCounters>) {
+        // There is one push at most: whoever sets it is the first.
+        _ = self.pushes.set(pushes);
+    }
+
+    /// Whether there is a snapshot.
+    pub async fn is_ready(&self) -> bool {
+        self.desk.snapshot().await.is_some()
+    }
+
+    /// The newest metrics to be had; `None` before the loop has begun.
+    pub async fn read(&self) -> Option<Reading> {
+        self.desk.snapshot().await.map(|served| self.reading(&served))
+    }
+
+    /// The last metrics that the loop left, without asking it.
+    pub fn last(&self) -> Option<Reading> {
+        self.desk.last().map(|served| self.reading(&served))
+    }
+
+    fn reading(&self, served: &Served<Sheet>) -> Reading {
+        let sheet = &served.snapshot;
+        // Of a recording nothing is older now than it was at its end.
+        let now = if sheet.ended { sheet.taken } else { monotonic_now() };
+        let families = sheet.snapshot.families(now, &self.own(), served.age);
+        Reading { families, age: served.age }
+    }
+
+    fn own(&self) -> ProcessFacts {
+        #[cfg(feature = "otlp")]
+        let pushes = self.pushes.get().map(|counters| counters.facts());
+        #[cfg(not(feature = "otlp"))]
+        let pushes = None;
+        ProcessFacts { pushes, ..process_facts() }
+    }
+}

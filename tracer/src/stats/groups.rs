@@ -1,0 +1,262 @@
+//! Into which group a connection falls. The user chooses by what; how many groups there can be is bounded. What does not fit
+//! falls into `other`, which is always there, and is counted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use finwait_core::observation::Comm;
+use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
+use finwait_core::{NetNs, Port};
+use ipnet::IpNet;
+
+use super::family::Label;
+
+/// The label of what fits nowhere.
+pub const OTHER: &str = "other";
+const UNKNOWN: &str = "unknown";
+const NONE: &str = "none";
+/// Digits of a container's id that are shown, as container tools do.
+const CONTAINER_DIGITS: usize = 12;
+
+/// What connections are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
+pub enum Dimension {
+    /// Which end opened
+    Role,
+    /// Port of the end that accepted; ephemeral ports never become a label
+    Service,
+    /// Name of the process at this end
+    Process,
+    /// Container
+    Container,
+    /// systemd unit
+    Unit,
+    /// Named network of the peer
+    Peer,
+    /// Network namespace
+    Netns,
+}
+
+const DIMENSIONS: usize = 7;
+
+impl Dimension {
+    /// The label's name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::Service => "service_port",
+            Self::Process => "process",
+            Self::Container => "container",
+            Self::Unit => "unit",
+            Self::Peer => "peer_network",
+            Self::Netns => "netns",
+        }
+    }
+}
+
+/// A network of peers that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerNetwork {
+    /// The label's value
+    pub name: String,
+    /// Its addresses
+    pub net: IpNet,
+}
+
+/// How connections are grouped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grouping {
+    /// By what; each once
+    pub by: Vec<Dimension>,
+    /// Groups at most, `other` not counted
+    pub max_groups: usize,
+    /// For [`Dimension::Peer`]
+    pub peers: Vec<PeerNetwork>,
+}
+
+impl Default for Grouping {
+    fn default() -> Self {
+        Self { by: vec![Dimension::Role, Dimension::Service], max_groups: 1000, peers: Vec::new() }
+    }
+}
+
+/// One label's value, cheap to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Slot {
+    /// Not grouped by
+    Unused,
+    Unknown,
+    None,
+    Role(Role),
+    Port(Port),
+    Comm(Comm),
+    Container([u8; CONTAINER_DIGITS]),
+    Unit(u32),
+    Peer(u32),
+    Netns(NetNs),
+}
+
+type Key = [Slot; DIMENSIONS];
+
+/// Which group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupIndex(pub(super) u32);
+
+impl GroupIndex {
+    /// What fits nowhere.
+    pub const OTHER: Self = Self(0);
+
+    pub(super) fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The groups there are. They never go away: a counter that did would look like a restart.
+#[derive(Debug)]
+pub(super) struct Groups {
+    grouping: Grouping,
+    by_key: HashMap<Key, GroupIndex>,
+    labels: Vec<Arc<[Label]>>,
+    units: HashMap<Arc<str>, u32>,
+    unit_names: Vec<Arc<str>>,
+    overflows: u64,
+}
+
+impl Groups {
+    pub(super) fn new(mut grouping: Grouping) -> Self {
+        // The longest prefix decides.
+        grouping.peers.sort_by_key(|peer| std::cmp::Reverse(peer.net.prefix_len()));
+        let other = grouping.by.iter().map(|dimension| (dimension.label().into(), OTHER.into())).collect();
+        Self {
+            grouping,
+            by_key: HashMap::new(),
+            labels: vec![other],
+            units: HashMap::new(),
+            unit_names: Vec::new(),
+            overflows: 0,
+        }
+    }
+
+    /// The group of a connection that has ended.
+    pub(super) fn of(&mut self, close: &CloseRecord) -> GroupIndex {
+        let Some(key) = self.key(close) else { return self.overflow() };
+        if let Some(index) = self.by_key.get(&key) {
+            return *index;
+        }
+        if self.by_key.len() >= self.grouping.max_groups {
+            return self.overflow();
+        }
+        let labels = self.label(&key);
+        let index = GroupIndex(self.labels.len() as u32);
+        self.labels.push(labels);
+        self.by_key.insert(key, index);
+        index
+    }
+
+    /// Labels of each group, `other` first.
+    pub(super) fn labels(&self) -> &[Arc<[Label]>] {
+        &self.labels
+    }
+
+    /// Groups, `other` not counted.
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.grouping.max_groups
+    }
+
+    /// Closes that fell into `other`.
+    pub(super) fn overflows(&self) -> u64 {
+        self.overflows
+    }
+
+    fn overflow(&mut self) -> GroupIndex {
+        self.overflows += 1;
+        GroupIndex::OTHER
+    }
+
+    /// `None` where not even the name of a label can be kept.
+    fn key(&mut self, close: &CloseRecord) -> Option<Key> {
+        let mut key = [Slot::Unused; DIMENSIONS];
+        for place in 0..self.grouping.by.len() {
+            let dimension = self.grouping.by[place];
+            key[dimension as usize] = match dimension {
+                Dimension::Role => role(close),
+                Dimension::Service => service(close),
+                Dimension::Process => process(close),
+                Dimension::Container => container(close),
+                Dimension::Unit => self.unit(close)?,
+                Dimension::Peer => self.peer(close),
+                Dimension::Netns => close.netns.map_or(Slot::Unknown, Slot::Netns),
+            };
+        }
+        Some(key)
+    }
+
+    fn unit(&mut self, close: &CloseRecord) -> Option<Slot> {
+        let Some(workload) = &close.workload else { return Some(Slot::Unknown) };
+        let Some(unit) = workload.unit.as_deref() else { return Some(Slot::None) };
+        if let Some(number) = self.units.get(unit) {
+            return Some(Slot::Unit(*number));
+        }
+        if self.unit_names.len() >= self.grouping.max_groups {
+            return None;
+        }
+        let (number, name) = (self.unit_names.len() as u32, Arc::<str>::from(unit));
+        self.unit_names.push(name.clone());
+        self.units.insert(name, number);
+        Some(Slot::Unit(number))
+    }
+
+    fn peer(&self, close: &CloseRecord) -> Slot {
+        let Some(address) = close.remote.addr else { return Slot::Unknown };
+        let named = self.grouping.peers.iter().position(|peer| peer.net.contains(&address));
+        named.map_or(Slot::None, |place| Slot::Peer(place as u32))
+    }
+
+    fn label(&self, key: &Key) -> Arc<[Label]> {
+        let value = |dimension: Dimension| match key[dimension as usize] {
+            Slot::Unused | Slot::Unknown => UNKNOWN.to_owned(),
+            // A peer in no named network is one of the others.
+            Slot::None if dimension == Dimension::Peer => OTHER.to_owned(),
+            Slot::None => NONE.to_owned(),
+            Slot::Role(role) => role.name().to_owned(),
+            Slot::Port(port) => port.to_string(),
+            Slot::Comm(comm) => comm.to_string(),
+            Slot::Container(digits) => String::from_utf8_lossy(&digits).into_owned(),
+            Slot::Unit(number) => self.unit_names[number as usize].to_string(),
+            Slot::Peer(place) => self.grouping.peers[place as usize].name.clone(),
+            Slot::Netns(netns) => netns.to_string(),
+        };
+        self.grouping.by.iter().map(|by| (by.label().into(), value(*by).into())).collect()
+    }
+}
+
+fn role(close: &CloseRecord) -> Slot {
+    close.role.value().map_or(Slot::Unknown, |role| Slot::Role(*role))
+}
+
+/// The port of the end that accepted; where both opened, neither is a service's.
+fn service(close: &CloseRecord) -> Slot {
+    let port = |end: Endpoint| end.port.map_or(Slot::Unknown, Slot::Port);
+    match close.role.value() {
+        Some(Role::Opened) => port(close.remote),
+        Some(Role::Accepted) => port(close.local),
+        Some(Role::OpenedBoth) => Slot::None,
+        None => Slot::Unknown,
+    }
+}
+
+fn process(close: &CloseRecord) -> Slot {
+    let owners = [close.opener.value(), close.acceptor.value(), close.closer.value(), close.holder.as_ref()];
+    owners.into_iter().flatten().next().map_or(Slot::Unknown, |owner: &Owner| Slot::Comm(owner.comm))
+}
+
+fn container(close: &CloseRecord) -> Slot {
+    let Some(workload) = &close.workload else { return Slot::Unknown };
+    let digits = workload.container.as_ref().and_then(|id| id.as_bytes().first_chunk());
+    digits.map_or(Slot::None, |digits| Slot::Container(*digits))
+}

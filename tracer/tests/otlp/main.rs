@@ -1,0 +1,212 @@
+//! What is pushed, seen by a receiver that shares no code with finwait: Python, with OpenTelemetry's own protobuf definitions.
+//! `cargo xtask components` installs what it takes.
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
+mod receiver;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use finwait_core::{MonoNs, Tracker, TrackerConfig, WallNs};
+use serde_json::{Value, json};
+use tracer::serve::otlp::{Exported, OtlpConfig, OtlpHandle, Retry, start};
+use tracer::sink::{Context, Sink};
+use tracer::source::{Polled, RecordingSource, Source};
+use tracer::stats::family::{Family, Value as Measured};
+use tracer::stats::histogram::upper_bound_seconds;
+use tracer::stats::{Aggregator, Grouping, ProcessFacts};
+
+use receiver::Receiver;
+
+const DOCUMENTED: &str = include_str!("../../../docs/otlp.md");
+const SINCE: u64 = 1_700_000_000_000_000_000;
+const AT: u64 = 1_700_000_060_500_000_000;
+
+/// The metrics of a recording, and of a process.
+fn families() -> Vec<Family> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
+    let mut source = RecordingSource::open(&path).unwrap();
+    let mut tracker = Tracker::new(TrackerConfig::default());
+    let mut aggregator = Aggregator::new(Grouping::default(), 1_000);
+    let mut context = Context::default();
+    let mut batch = Vec::new();
+    loop {
+        let polled = source.poll(&mut batch, Duration::ZERO).unwrap();
+        for observation in batch.drain(..) {
+            tracker.observe(&observation);
+            if context.learn(&observation) {
+                aggregator.context(&context);
+            }
+            while let Some(record) = tracker.next_record() {
+                aggregator.record(&record).unwrap();
+            }
+        }
+        if polled == Polled::End {
+            break;
+        }
+    }
+    tracker.finish();
+    while let Some(record) = tracker.next_record() {
+        aggregator.record(&record).unwrap();
+    }
+    let process = ProcessFacts {
+        cpu_seconds: Some(1.25),
+        resident_bytes: Some(20 << 20),
+        open_fds: Some(17),
+        start_seconds: Some(1_700_000_000.0),
+        pushes: None,
+    };
+    aggregator.snapshot(&tracker).families(MonoNs(0), &process, Duration::ZERO)
+}
+
+fn push(receiver: &Receiver, families: Vec<Family>) -> OtlpHandle {
+    let config = OtlpConfig {
+        interval: Duration::from_millis(50),
+        retry: Retry { first: Duration::from_millis(20), longest: Duration::from_millis(20) },
+        ..OtlpConfig::new(receiver.endpoint().parse().unwrap())
+    };
+    let mut once = Some(Exported { since: WallNs(SINCE), at: WallNs(AT), families });
+    start(config, move || once.take()).unwrap()
+}
+
+/// Name, instrument and unit of each metric, as docs/otlp.md promises them.
+fn promised() -> BTreeMap<&'static str, [&'static str; 3]> {
+    let rows = DOCUMENTED.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().trim_matches('`')).collect::<Vec<_>>());
+    let rows = cells.filter(|cells| cells.len() == 6);
+    rows.map(|cells| (cells[1], [cells[2], cells[3], cells[4]])).collect()
+}
+
+/// The metric's kind, temporality and direction, in the receiver's words.
+fn kind(instrument: &str) -> Value {
+    let cumulative = "AGGREGATION_TEMPORALITY_CUMULATIVE";
+    match instrument {
+        "counter" => json!(["sum", cumulative, true]),
+        "updowncounter" => json!(["sum", cumulative, false]),
+        "histogram" => json!(["exponential_histogram", cumulative, null]),
+        _ => json!(["gauge", null, null]),
+    }
+}
+
+fn is_the_same(metric: &str, measured: &Measured, point: &Value) {
+    match measured {
+        Measured::Count(count) => assert_eq!(point["value"], json!(count), "{metric}"),
+        Measured::Total(level) | Measured::Level(level) if metric == "process_start_time_seconds" => {
+            assert_eq!(point["value"].as_f64(), Some(AT as f64 / 1e9 - level), "{metric}");
+        }
+        Measured::Total(level) | Measured::Level(level) => {
+            assert_eq!(point["value"].as_f64(), Some(*level), "{metric}");
+        }
+        Measured::Distribution(distribution) => {
+            let histogram = &distribution.histogram;
+            assert_eq!(point["count"], json!(histogram.count()), "{metric}");
+            assert_eq!(point["sum"].as_f64(), Some(histogram.sum_seconds()), "{metric}");
+            assert_eq!(point["zero_count"], json!(histogram.zero_count()), "{metric}");
+            assert_eq!((&point["negative"], &point["has_min_or_max"]), (&json!(0), &json!(false)));
+            let bounds: Vec<(f64, f64, u64)> = serde_json::from_value(point["buckets"].clone()).unwrap();
+            let expected: Vec<_> = histogram.buckets().collect();
+            assert_eq!(bounds.len(), expected.len(), "{metric}");
+            for ((lower, upper, count), (index, expected)) in bounds.into_iter().zip(expected) {
+                assert_eq!(count, expected, "{metric}");
+                assert!((upper / upper_bound_seconds(index) - 1.0).abs() < 1e-12, "{metric}: {upper}");
+                assert!((lower / upper_bound_seconds(index - 1) - 1.0).abs() < 1e-12, "{metric}: {lower}");
+            }
+            let exemplars = point["exemplars"].as_array().unwrap();
+            for (sent, exemplar) in exemplars.iter().zip(&distribution.exemplars) {
+                assert_eq!(sent["attributes"], json!({"finwait.conn_id": exemplar.conn_id.to_string()}));
+                assert_eq!(sent["value"].as_f64(), Some(exemplar.seconds));
+                assert_eq!(sent["time"], json!(exemplar.wall.unwrap().0));
+            }
+            assert_eq!(exemplars.len(), distribution.exemplars.len(), "{metric}");
+        }
+    }
+}
+
+#[test]
+fn every_number_of_a_recording_arrives_under_the_name_that_is_documented() {
+    let families = families();
+    let promised = promised();
+    let receiver = Receiver::start(&[]);
+    let handle = push(&receiver, families.clone());
+    let scope = receiver.next_scope();
+    let metrics = scope["metrics"].as_array().unwrap();
+    assert_eq!(metrics.len(), families.iter().filter(|family| !family.samples.is_empty()).count());
+    for family in families.iter().filter(|family| !family.samples.is_empty()) {
+        let metric = family.definition.name;
+        let [name, instrument, unit] = promised[metric];
+        let sent = metrics.iter().find(|sent| sent["name"] == name).unwrap_or_else(|| panic!("{metric}"));
+        assert_eq!(
+            json!([sent["kind"], sent["temporality"], sent["monotonic"]]),
+            kind(instrument),
+            "{metric}"
+        );
+        assert_eq!((&sent["unit"], &sent["description"]), (&json!(unit), &json!(family.definition.help)));
+        let points = sent["points"].as_array().unwrap();
+        assert_eq!(points.len(), family.samples.len(), "{metric}");
+        for (sample, point) in family.samples.iter().zip(points) {
+            is_the_same(metric, &sample.value, point);
+            let start = if instrument == "gauge" { 0 } else { SINCE };
+            assert_eq!((&point["start"], &point["time"]), (&json!(start), &json!(AT)), "{metric}");
+        }
+        let attributes: BTreeSet<_> = points.iter().map(|point| point["attributes"].to_string()).collect();
+        assert_eq!(attributes.len(), points.len(), "{metric}: two points share their attributes");
+    }
+    handle.stop(None).unwrap();
+}
+
+#[test]
+fn a_recording_comes_to_something_that_can_be_compared() {
+    let families = families();
+    let distributions =
+        families.iter().flat_map(|family| &family.samples).filter_map(|sample| match &sample.value {
+            Measured::Distribution(distribution) => Some(Arc::clone(distribution)),
+            _ => None,
+        });
+    let filled: Vec<_> = distributions.filter(|distribution| distribution.histogram.count() > 0).collect();
+    assert!(filled.len() >= 5, "{}", filled.len());
+    assert!(filled.iter().any(|distribution| !distribution.exemplars.is_empty()));
+}
+
+#[test]
+fn groups_states_and_reasons_arrive_as_attributes_of_the_conventions() {
+    let receiver = Receiver::start(&[]);
+    let _handle = push(&receiver, families());
+    let scope = receiver.next_scope();
+    let attributes = |name: &str| -> BTreeSet<String> {
+        let metrics = scope["metrics"].as_array().unwrap();
+        let metric = metrics.iter().find(|metric| metric["name"] == name).unwrap();
+        metric["points"].as_array().unwrap().iter().map(|point| point["attributes"].to_string()).collect()
+    };
+    let sockets = attributes("system.network.connection.count");
+    for state in ["established", "fin_wait_1", "fin_wait_2", "syn_received", "close_wait", "last_ack"] {
+        let expected = json!({"network.transport": "tcp", "network.connection.state": state}).to_string();
+        assert!(sockets.contains(&expected), "{expected}: {sockets:?}");
+    }
+    let closed = attributes("finwait.connections.closed");
+    for expected in [
+        json!({"finwait.kind": "active", "finwait.role": "opened", "server.port": 8080}),
+        json!({"finwait.kind": "unknown", "otel.metric.overflow": true}),
+    ] {
+        assert!(closed.contains(&expected.to_string()), "{expected}: {closed:?}");
+    }
+    let sent =
+        json!({"otel.metric.overflow": true, "network.io.direction": "receive", "finwait.reason": "peer"});
+    assert!(attributes("finwait.resets").contains(&sent.to_string()));
+    let resource = &scope["resource"];
+    assert_eq!((&resource["service.name"], &resource["os.type"]), (&json!("finwait"), &json!("linux")));
+    assert_eq!(resource["process.pid"], json!(std::process::id()));
+    assert_eq!(scope["schema"], "https://opentelemetry.io/schemas/1.44.0");
+}
+
+#[test]
+fn a_receiver_that_is_busy_gets_the_same_later() {
+    let receiver = Receiver::start(&["--busy", "1"]);
+    let handle = push(&receiver, families());
+    let counters = Arc::clone(handle.counters());
+    assert_eq!(receiver.next()["status"], 503);
+    receiver.next_scope();
+    handle.stop(None).unwrap();
+    assert_eq!((counters.ok(), counters.retried(), counters.failed(), counters.dropped()), (1, 1, 0, 0));
+}

@@ -1,0 +1,280 @@
+//! `finwait serve` as a scraper, a browser and a hostile client meet it, over loopback; a recording stands in for the kernel.
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+
+/// A running `finwait serve`; killed when dropped.
+struct Served {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Served {
+    /// Serves a fixture at a port of the system's choice.
+    fn with(arguments: &[&str]) -> Self {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
+        command.arg("serve").arg("-r").arg(fixture).args(["--web.listen-address", "127.0.0.1:0"]);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let address =
+            line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.parse().unwrap();
+        let served = Self { child, stderr, address };
+        served.wait_until_ready();
+        served
+    }
+
+    /// Until the recording is read: its last counters are there.
+    fn wait_until_ready(&self) {
+        let end = Instant::now() + LIMIT;
+        while !self.get("/metrics", "").body.contains("finwait_events_received_total 15") {
+            assert!(Instant::now() < end, "{}", self.get("/metrics", "").body);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn get(&self, path: &str, headers: &str) -> Answer {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
+            self.address
+        ))
+    }
+
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        // Refused before all was read, the rest of the request makes the kernel reset the connection.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        Answer { head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    /// SIGTERM, then its exit status and what is left on stderr.
+    fn end(mut self) -> (ExitStatus, String) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let mut text = String::new();
+        self.stderr.read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap(), text)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Answer {
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn status(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or("none")
+    }
+
+    /// The value of the sample with exactly this name and these labels.
+    fn sample(&self, name: &str) -> &str {
+        let value = self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} in\n{}", self.body))
+    }
+}
+
+#[test]
+fn the_closes_of_a_recording_are_counted_by_group_and_kind() {
+    let served = Served::with(&["--group-by", "role,service,process"]);
+    let metrics = served.get("/metrics", "");
+    assert_eq!(metrics.status(), "200");
+    let group = |role: &str, port: u16, process: &str| {
+        format!("role=\"{role}\",service_port=\"{port}\",process=\"{process}\"")
+    };
+    for (group, kind, count) in [
+        (group("opened", 8080, "curl"), "active", "1"),
+        (group("accepted", 443, "nginx"), "passive", "1"),
+        (group("accepted", 443, "nginx"), "active", "0"),
+        (group("opened", 81, "wget"), "refused", "1"),
+        (group("opened", 5432, "api"), "reset", "1"),
+    ] {
+        let name = format!("finwait_connections_closed_total{{{group},kind=\"{kind}\"}}");
+        assert_eq!(metrics.sample(&name), count);
+    }
+    let api = group("opened", 5432, "api");
+    let reset = format!("finwait_resets_total{{{api},direction=\"sent\",reason=\"unread_data\"}}");
+    assert_eq!(metrics.sample(&reset), "1");
+    let wget =
+        format!("finwait_handshake_failures_total{{{},cause=\"refused\"}}", group("opened", 81, "wget"));
+    assert_eq!(metrics.sample(&wget), "1");
+    let curl = group("opened", 8080, "curl");
+    let bucket = |le: &str| {
+        let labels = format!("{curl},state=\"FIN_WAIT2\",le=\"{le}\"");
+        metrics.sample(&format!("finwait_state_duration_seconds_bucket{{{labels}}}")).to_owned()
+    };
+    assert_eq!((bucket("1.0"), bucket("4.0"), bucket("+Inf")), ("0".into(), "1".into(), "1".into()));
+    assert_eq!(metrics.sample("finwait_groups"), "4.0");
+}
+
+#[test]
+fn openmetrics_is_given_to_who_asks_for_it() {
+    let served = Served::with(&[]);
+    let open = served.get("/metrics", OPENMETRICS);
+    assert!(open.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", open.head);
+    assert!(open.body.ends_with("# EOF\n") && open.body.contains("conn_id="), "{}", open.body);
+    let plain = served.get("/metrics", "Accept: text/plain\r\n");
+    assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
+    assert!(!plain.body.contains("conn_id="));
+}
+
+#[test]
+fn a_probe_learns_that_it_is_healthy_and_ready() {
+    let served = Served::with(&[]);
+    for path in ["/-/healthy", "/healthz", "/-/ready", "/readyz", "/"] {
+        assert_eq!(served.get(path, "").status(), "200", "{path}");
+    }
+    assert_eq!(served.get("/nowhere", "").status(), "404");
+    assert_eq!(served.get("/../../etc/passwd", "").status(), "404");
+    let post = format!("POST /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", served.address);
+    assert_eq!(served.send(&post).status(), "405");
+    let head = format!("HEAD /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", served.address);
+    let head = served.send(&head);
+    assert_eq!((head.status(), head.body.as_str()), ("200", ""));
+}
+
+#[test]
+fn a_name_that_a_foreign_page_made_up_is_refused() {
+    let served = Served::with(&["--web.allowed-host", "metrics.example"]);
+    let asked = |host: &str| {
+        served.send(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    };
+    assert_eq!(asked("rebound.example").status(), "421");
+    assert!(!asked("rebound.example:9477").body.contains("finwait_"));
+    for host in ["metrics.example:9477", "localhost", "127.0.0.1:1"] {
+        assert_eq!(asked(host).status(), "200", "{host}");
+    }
+}
+
+#[test]
+fn every_answer_forbids_to_be_cached_framed_or_guessed_at() {
+    let served = Served::with(&[]);
+    for path in ["/metrics", "/", "/nowhere"] {
+        let answer = served.get(path, "");
+        for header in [
+            "cache-control: no-store",
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+        ] {
+            assert!(answer.head.contains(header), "{path}: {header} in {}", answer.head);
+        }
+    }
+}
+
+/// 200 clients that send a byte and then nothing, and 20 that ask and never read; then 100 more than there is room for.
+#[test]
+fn clients_that_do_not_get_on_do_not_hold_up_the_others() {
+    let served = Served::with(&[]);
+    let reading: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = served.connect();
+            for _ in 0..50 {
+                let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
+                if stream.write_all(request.as_bytes()).is_err() {
+                    break;
+                }
+            }
+            stream
+        })
+        .collect();
+    let slow: Vec<_> = (0..200)
+        .map(|_| {
+            let mut stream = served.connect();
+            let _ = stream.write_all(b"G");
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        assert_eq!(served.get("/-/ready", "").status(), "200");
+        assert_eq!(served.get("/metrics", "").status(), "200");
+    }
+    // More than all that may be open: whoever is too many is closed, and once headers are overdue there is room again.
+    let more: Vec<_> = (0..100).map(|_| served.connect()).collect();
+    let end = Instant::now() + LIMIT;
+    while served.get("/-/ready", "").status() != "200" {
+        assert!(Instant::now() < end, "no room came");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    drop((reading, slow, more));
+}
+
+#[test]
+fn nonsense_is_refused_and_leaves_nothing_behind() {
+    let served = Served::with(&[]);
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(100_000));
+    for nonsense in ["\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", &long] {
+        let status = served.send(nonsense).status().to_owned();
+        assert!(
+            status.starts_with('4') || status == "none",
+            "{status} for {:?}",
+            &nonsense[..10.min(nonsense.len())]
+        );
+    }
+    assert_eq!(served.get("/metrics", "").status(), "200");
+}
+
+#[test]
+fn a_signal_ends_it_in_order_with_the_verdict() {
+    let served = Served::with(&[]);
+    let (status, stderr) = served.end();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("4 closes in") && stderr.contains("saw 15 transitions, lost 0"), "{stderr}");
+}
+
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
+    let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, stderr) = refused(&["-r", "nowhere.jsonl", "--web.listen-address", &address]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains(&format!("cannot listen on {address}")) && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_others_could_reach_is_refused_unless_that_is_wanted() {
+    let (code, stderr) = refused(&["-r", "nowhere.jsonl", "--web.listen-address", "0.0.0.0:9477"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--web.insecure") && stderr.lines().count() == 1, "{stderr}");
+    for wrong in [["--group-by", "colour"], ["--web.max-requests", "0"], ["--peer-network", "10.0.0.0/8"]] {
+        assert_eq!(refused(&wrong).0, Some(2), "{wrong:?}");
+    }
+}
