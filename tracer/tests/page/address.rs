@@ -64,7 +64,7 @@ fn filters_are_in_the_address_and_a_link_shows_the_same() {
     type_into(&stage, "process", "nobody");
     browser.wait(
         "nothing that fits",
-        "return document.querySelector('#feed-empty').textContent.includes('fits the filters')",
+        "return document.querySelector('#feed-empty').checkVisibility() && location.search.includes('process=nobody')",
     );
     assert!(browser.url().ends_with("?kind=reset&process=nobody"), "{}", browser.url());
     browser.click("#clear");

@@ -3,6 +3,11 @@
 const BASE = "/api/v1/";
 const LIMIT_MS = 8000;
 const PAUSES_S = [1, 2, 4, 8, 15, 30];
+/** A stream that was fine may end at any time, and is opened again at once. */
+const AT_ONCE_S = 0.2;
+const QUIET_MS = 1500;
+/** Longer than this, and a stream was fine. */
+const STREAM_MS = 5000;
 
 /** An answer that is no success. */
 export class ApiError extends Error {
@@ -76,22 +81,31 @@ export function poll(ask, period_s, said) {
 
 /**
  * The stream of closes. `on.close(record)`, `on.skipped(number)`, `on.state("live" | "lost")`. A lost stream is opened
- * again by us, not by the browser: that one gives up for good on some failures.
+ * again by us, not by the browser: that one gives up for good on some failures. "live" comes each time that it was opened,
+ * "lost" only if that takes a while.
  */
 export function stream(on) {
   let failures = 0;
+  let told;
+  let opened = Infinity;
   function connect() {
     const source = new EventSource(`${BASE}events`);
     source.addEventListener("open", () => {
-      failures = 0;
+      opened = performance.now();
+      clearTimeout(told);
       on.state("live");
     });
     source.addEventListener("close", (event) => parsed(event.data, on.close));
     source.addEventListener("skipped", (event) => parsed(event.data, (told) => on.skipped(told.skipped)));
     source.addEventListener("error", () => {
       source.close();
-      on.state("lost");
-      setTimeout(connect, PAUSES_S[Math.min(failures, PAUSES_S.length - 1)] * 1000);
+      // One that ends as soon as it is opened is no stream.
+      if (performance.now() - opened > STREAM_MS) failures = 0;
+      opened = Infinity;
+      clearTimeout(told);
+      told = setTimeout(() => on.state("lost"), failures === 0 ? QUIET_MS : 0);
+      const pause = failures === 0 ? AT_ONCE_S : PAUSES_S[Math.min(failures, PAUSES_S.length) - 1];
+      setTimeout(connect, pause * 1000);
       failures += 1;
     });
   }

@@ -70,7 +70,7 @@ function between(row) {
 function name(row) {
   const way = { out: "sent to the peer: ", in: "received from the peer: " }[row.way] ?? "direction not known: ";
   return el("span", { class: "label" }, row.unknown ? el("b", { class: "mark", title: "not seen" }, "? ") : null, el("span", { class: "spoken" }, row.unknown ? "not seen, " : "", way),
-    row.wave ? el("span", { class: "wave" }, row.wave) : null, row.label, row.slow ? el("b", { class: "mark" }, " slow") : null);
+    row.wave ? [el("span", { class: "spoken" }, "wave "), el("span", { class: "wave" }, row.wave), " "] : null, row.label, row.slow ? el("b", { class: "mark" }, " slow") : null);
 }
 
 const notes = (lines) => el("span", { class: "notes" }, lines.filter(Boolean).map((line) => el("span", { class: "line" }, line)));

@@ -134,15 +134,16 @@ function banner() {
 }
 
 function listen() {
-  let lost = false;
+  let opened = false;
   stream({
     close: (record) => feed.add(record),
     skipped: (number) => feed.addSkipped(number),
     state: (state) => {
       by("link").dataset.state = state;
       by("link").textContent = state === "live" ? "live" : "stream lost, reconnecting";
-      if (state === "live" && lost) feed.resume();
-      lost = state === "lost";
+      // What happened between two streams is in the list that is asked for again.
+      if (state === "live" && opened) feed.resume();
+      opened ||= state === "live";
     },
   });
 }
