@@ -53,7 +53,7 @@ export class Filters {
       field.closest("label").classList.toggle("set", value !== "");
     }
     by("clear").disabled = !filtered(state);
-    by("filter-note").textContent = filtered(state) ? "Closes and tables show what fits; the figures above and the charts' heights count all." : "";
+    by("filter-note").textContent = filtered(state) ? "Figures and charts count all closes." : "";
   }
 }
 

@@ -44,7 +44,7 @@ export class Heat {
     by("heat").classList.toggle("one", only !== null);
     for (const panel of this.panels) panel.box.hidden = only !== null && panel.state !== only;
     const shown = this.panels.filter((panel) => !panel.box.hidden);
-    for (const panel of shown) panel.take(this.state.range ?? "15m");
+    for (const panel of shown) panel.take(this.history.range(this.state.range));
     const exponents = shown.flatMap((panel) => panel.cells.map((cell) => cell.exponent));
     const low = Math.max(MOST[0], Math.min(LEAST[0], ...exponents));
     const high = Math.min(MOST[1], Math.max(LEAST[1], ...exponents));
@@ -83,7 +83,7 @@ class Panel {
     const total = this.cells.reduce((sum, cell) => sum + cell.number, 0);
     put(this.sum, this.columns.length === 0 ? "" : total === 0 ? "none in this time" : counted(total, "close"));
     if (this.columns.length === 0) {
-      put(this.chart, el("p", { class: "empty" }, "Nothing counted yet."));
+      put(this.chart, el("p", { class: "empty" }, `Nothing counted yet. Time here means: ${STATE_MEANS[this.state]}.`));
       return;
     }
     const [right, bottom] = [this.width - RIGHT, TOP + PLOT];
@@ -97,8 +97,7 @@ class Panel {
     const id = `hatch-${this.state}`;
     chart.append(svg("defs", {}, hatch(id, "unwatched")), svg("rect", { class: "ground", x: LEFT, y: TOP, width: right - LEFT, height: PLOT }));
     chart.append(...ticks(this.history, this.columns, LEFT, right, TOP, bottom), ...this.marks(low, high, y, right));
-    const unwatched = before(this.history, this.columns, LEFT, right, TOP, bottom);
-    if (unwatched) chart.append(unwatched);
+    chart.append(...before(this.history, this.columns, LEFT, right, TOP, bottom));
     const most = Math.max(2, ...this.cells.map((cell) => cell.number));
     for (const cell of this.cells) {
       const top = y(Math.min(high, Math.max(low, cell.exponent))) - row;

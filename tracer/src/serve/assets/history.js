@@ -37,6 +37,14 @@ export class History {
     this.replay = summary.replay;
   }
 
+  /** The range to show: the one asked for, else the shortest that holds what is known, at most 15 minutes. */
+  range(asked) {
+    if (Object.hasOwn(RANGES, asked ?? "")) return asked;
+    const first = this.intervals[0]?.start_ns;
+    const known = first === undefined ? 0 : (this.intervals.at(-1).start_ns - first) / this.interval_ns;
+    return known < RANGES["5m"] ? "5m" : "15m";
+  }
+
   /** Wall time of a moment, by the nearest interval that has both; null where none has. */
   wall(ns) {
     const near = this.intervals.findLast((interval) => interval.time && interval.start_ns <= ns)

@@ -297,7 +297,7 @@ function afterwards(close, time_wait) {
     const text = known ? say(TIME_WAIT_ENDS, time_wait.end) : `ended, why is not known: ${say(REASONS, time_wait.unknown?.end ?? "not_visible")}`;
     rows.push({ type: "point", at: time_wait.ended, state: "gone", text: text + (by ? ` by ${by}` : ""), unknown: !known });
   } else if (time_wait.unknown?.ended !== "did_not_happen") {
-    const what = time_wait.entered ? "the end of its TIME_WAIT" : "what became of its mini-socket";
+    const what = time_wait.entered || close.successor === "time_wait" ? "the end of its TIME_WAIT" : "what became of its mini-socket";
     rows.push({ type: "point", text: `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`, unknown: true });
   }
   return rows;

@@ -8,7 +8,7 @@ import { Filters } from "./filters.js";
 import { clock } from "./format.js";
 import { Heat } from "./heatmap.js";
 import { showHealth } from "./health.js";
-import { History, RANGES } from "./history.js";
+import { History } from "./history.js";
 import { Mix } from "./mix.js";
 import { Services } from "./services.js";
 import { CELL, FILTERS, onChange, open, openClose, read, set, shut } from "./state.js";
@@ -49,14 +49,13 @@ function openCell(cell) {
 /** Everything after a change of the address bar; what did not change is not asked for again. */
 function show() {
   const state = read();
-  if (state.range && !(state.range in RANGES)) delete state.range;
   const first = shown === null;
   const changed = (names) => first || names.some((name) => state[name] !== shown[name]);
   const narrowed = changed([...FILTERS, ...CELL]);
   const asked = changed(["state", "process"]);
   shown = state;
   filters.show(state);
-  pressed("range", state.range ?? "15m");
+  pressed("range", history.range(state.range));
   pressed("mix-by", state.mix ?? "kind");
   mix.show(state);
   heat.show(state);
@@ -72,6 +71,7 @@ function pressed(group, value) {
   for (const button of by(group).querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.value === value));
 }
 
+/** The buttons at `group` set `name`; the usual value is not written down. */
 function choices(group, name, usual) {
   by(group).addEventListener("click", (event) => {
     const value = event.target.closest("button")?.dataset.value;
@@ -88,6 +88,7 @@ async function takeSummary() {
 
 async function takeHistory() {
   history.add(await get("history", { since_ns: history.since }));
+  pressed("range", history.range(read().range));
   mix.draw();
   heat.draw();
 }
@@ -153,7 +154,7 @@ by("home").addEventListener("click", (event) => {
   event.preventDefault();
   shut();
 });
-choices("range", "range", "15m");
+choices("range", "range", null);
 choices("mix-by", "mix", "kind");
 onChange(show);
 poll(takeSummary, 2, hear("figures"));

@@ -45,8 +45,7 @@ export class Mix {
 
   draw() {
     if (!this.width) return;
-    const range = this.state.range ?? "15m";
-    this.columns = this.history.columns(range, Math.floor((this.width - LEFT - RIGHT) / COLUMN), true);
+    this.columns = this.history.columns(this.history.range(this.state.range), Math.floor((this.width - LEFT - RIGHT) / COLUMN), true);
     if (this.columns.length === 0) {
       put(this.chart, el("p", { class: "empty" }, "The first ten seconds are still being counted."));
       put(this.readout);
@@ -88,8 +87,7 @@ export class Mix {
         svg("text", { class: "tick", x: LEFT - 6, y: y(most * part) + 4, "text-anchor": "end" }, count(most * part)));
     }
     chart.append(...this.bands(x, y), ...ticks(this.history, this.columns, LEFT, right, TOP, bottom));
-    const unwatched = before(this.history, this.columns, LEFT, right, TOP, bottom);
-    if (unwatched) chart.append(unwatched);
+    chart.append(...before(this.history, this.columns, LEFT, right, TOP, bottom));
     this.line = svg("line", { class: "cursor", y1: TOP, y2: bottom, x1: -9, x2: -9 });
     chart.append(this.line);
     this.listen(chart, x);

@@ -4,6 +4,8 @@ import { svg } from "./dom.js";
 
 const STEPS_S = [10, 30, 60, 120, 300, 600, 900, 1800];
 const TICK_WIDTH = 58;
+/** For the words in the field before finwait was started. */
+const ROOM = 170;
 
 /** Places of moments: `x(ns)` within `left` … `right`, for the columns that are shown. */
 export function scale(columns, left, right) {
@@ -36,13 +38,15 @@ export function ticks(history, columns, left, right, top, bottom, quiet = false)
   return nodes;
 }
 
-/** A hatched field over the time before finwait began to look. */
+/** A hatched field over the time before finwait began to look, which says so where there is room. */
 export function before(history, columns, left, right, top, bottom) {
-  if (history.since_ns === null) return null;
-  const x = Math.min(right, scale(columns, left, right)(history.since_ns));
-  if (x <= left + 1) return null;
-  const title = "before finwait was started";
-  return svg("rect", { class: "unwatched", x: left, y: top, width: x - left, height: bottom - top }, svg("title", {}, title));
+  if (history.since_ns === null) return [];
+  const end = Math.min(right, scale(columns, left, right)(history.since_ns));
+  if (end <= left + 1) return [];
+  const text = "before finwait was started";
+  const field = svg("rect", { class: "unwatched", x: left, y: top, width: end - left, height: bottom - top }, svg("title", {}, text));
+  if (end - left < ROOM) return [field];
+  return [field, svg("text", { class: "unwatched-text", x: (left + end) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text)];
 }
 
 /** The hatch that `unwatched` and unknown kinds are filled with; its id must be unique in the page. */
