@@ -47,11 +47,20 @@ export class CloseView {
     } catch (error) {
       if (asked !== this.asked) return;
       const gone = error.status === 404;
-      this.frame([
-        el("p", {}, gone ? "This close is not kept: it is too old, or finwait was started after it." : `It could not be loaded: ${error.message}.`),
-        el("p", { class: "note" }, id),
-        gone ? null : el("button", { type: "button", onclick: () => this.again(id) }, "Try again"),
-      ], "Close not found");
+      this.frame(
+        [
+          el(
+            "p",
+            {},
+            gone
+              ? "This close is not kept: it is too old, or finwait was started after it."
+              : `It could not be loaded: ${error.message}.`,
+          ),
+          el("p", { class: "note" }, id),
+          gone ? null : el("button", { type: "button", onclick: () => this.again(id) }, "Try again"),
+        ],
+        "Close not found",
+      );
     }
   }
 
@@ -64,14 +73,24 @@ export class CloseView {
     const { close, peer } = parts;
     const title = `${kindOf(close)}: ${endpoint(close.local_addr, close.local_port)} ${close.role === "accepted" ? "◀" : "▶"} ${endpoint(close.remote_addr, close.remote_port)}`;
     const focused = document.activeElement?.dataset?.step;
-    this.frame([
-      el("div", { class: "close-body" },
-        el("section", { "aria-label": "Ladder" }, drawLadder(parts)),
-        el("section", { class: "explain", "aria-label": "In words" }, explain(parts).map((sentence, index) => el("p", { class: index === 0 ? "lead" : null }, sentence)),
-          peer ? el("p", {}, this.link(peer.conn_id, "See it from the other end")) : null),
-        el("section", { "aria-label": "Facts" }, el("h3", {}, "Facts"), facts(parts)),
-        el("section", { "aria-label": "Evidence" }, el("h3", {}, "Evidence"), evidence(parts))),
-    ], title);
+    this.frame(
+      [
+        el(
+          "div",
+          { class: "close-body" },
+          el("section", { "aria-label": "Ladder" }, drawLadder(parts)),
+          el(
+            "section",
+            { class: "explain", "aria-label": "In words" },
+            explain(parts).map((sentence, index) => el("p", { class: index === 0 ? "lead" : null }, sentence)),
+            peer ? el("p", {}, this.link(peer.conn_id, "See it from the other end")) : null,
+          ),
+          el("section", { "aria-label": "Facts" }, el("h3", {}, "Facts"), facts(parts)),
+          el("section", { "aria-label": "Evidence" }, el("h3", {}, "Evidence"), evidence(parts)),
+        ),
+      ],
+      title,
+    );
     document.title = `${title} – finwait`;
     if (focused) this.dialog.querySelector(`[data-step="${focused}"]:not(:disabled)`)?.focus();
     this.dialog.scrollTop = 0;
@@ -79,13 +98,24 @@ export class CloseView {
 
   /** Title bar and content. */
   frame(content, title) {
-    const step = (name, label) => el("button", { type: "button", class: "quiet", "data-step": name, onclick: () => this.step(name) }, label);
-    put(this.dialog,
-      el("header", { class: "close-head" },
+    const step = (name, label) =>
+      el("button", { type: "button", class: "quiet", "data-step": name, onclick: () => this.step(name) }, label);
+    put(
+      this.dialog,
+      el(
+        "header",
+        { class: "close-head" },
         el("h2", { id: "close-title" }, title),
-        el("div", { class: "close-buttons" }, step("newer", "← Newer"), step("older", "Older →"),
-          el("button", { type: "button", class: "quiet", "data-step": "shut", onclick: () => this.shut() }, "Close ✕"))),
-      content);
+        el(
+          "div",
+          { class: "close-buttons" },
+          step("newer", "← Newer"),
+          step("older", "Older →"),
+          el("button", { type: "button", class: "quiet", "data-step": "shut", onclick: () => this.shut() }, "Close ✕"),
+        ),
+      ),
+      content,
+    );
     this.listed();
   }
 
@@ -114,7 +144,19 @@ export class CloseView {
   }
 
   link(id, text) {
-    return el("a", { href: closeUrl(id), onclick: (event) => { if (!event.metaKey && !event.ctrlKey && !event.shiftKey) { event.preventDefault(); this.open(id); } } }, text);
+    return el(
+      "a",
+      {
+        href: closeUrl(id),
+        onclick: (event) => {
+          if (!event.metaKey && !event.ctrlKey && !event.shiftKey) {
+            event.preventDefault();
+            this.open(id);
+          }
+        },
+      },
+      text,
+    );
   }
 
   key(event) {

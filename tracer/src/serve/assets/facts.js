@@ -6,11 +6,19 @@ import { EVIDENCE, REASONS, say } from "./words.js";
 
 /** The facts of `{ close }` as a definition list. */
 export function facts({ close }) {
-  const unknown = (claim) => (close.unknown?.[claim] && close.unknown[claim] !== "did_not_happen" ? `unknown: ${say(REASONS, close.unknown[claim])}` : "none");
+  const unknown = (claim) =>
+    close.unknown?.[claim] && close.unknown[claim] !== "did_not_happen"
+      ? `unknown: ${say(REASONS, close.unknown[claim])}`
+      : "none";
   const or = (value, claim) => value ?? el("span", { class: "none" }, unknown(claim));
   const workload = close.workload;
   const rows = [
-    ["ended", close.time ? `${new Date(close.time).toLocaleDateString()} ${clockOf(close.time)}` : el("span", { class: "none" }, "not seen")],
+    [
+      "ended",
+      close.time
+        ? `${new Date(close.time).toLocaleDateString()} ${clockOf(close.time)}`
+        : el("span", { class: "none" }, "not seen"),
+    ],
     ["life", or(duration(close.life_ns), "life_ns")],
     ["local", endpoint(close.local_addr, close.local_port)],
     ["remote", endpoint(close.remote_addr, close.remote_port)],
@@ -22,24 +30,48 @@ export function facts({ close }) {
     ["sent", or(bytesLong(close.sent_bytes), "sent_bytes")],
     ["received", or(bytesLong(close.received_bytes), "received_bytes")],
     ["round trip", or(close.srtt_us === null ? null : duration(close.srtt_us * 1000), "srtt_us")],
-    ["sent again", close.total_retrans === null ? el("span", { class: "none" }, "unknown") : String(close.total_retrans)],
-    ["idle before the FIN", close.idle_send_ns === null ? null : `sending ${duration(close.idle_send_ns)}, receiving ${duration(close.idle_receive_ns) ?? "?"}`],
+    [
+      "sent again",
+      close.total_retrans === null ? el("span", { class: "none" }, "unknown") : String(close.total_retrans),
+    ],
+    [
+      "idle before the FIN",
+      close.idle_send_ns === null
+        ? null
+        : `sending ${duration(close.idle_send_ns)}, receiving ${duration(close.idle_receive_ns) ?? "?"}`,
+    ],
     ["error", close.error ? (close.error_name ?? String(close.error)) : null],
-    ["container", workload?.container ? `${workload.container.slice(0, 12)}${workload.runtime ? ` (${workload.runtime})` : ""}` : null],
+    [
+      "container",
+      workload?.container
+        ? `${workload.container.slice(0, 12)}${workload.runtime ? ` (${workload.runtime})` : ""}`
+        : null,
+    ],
     ["unit", workload?.unit ?? null],
     ["pod", workload?.pod ?? null],
     ["netns, uid, mark", [close.netns, close.uid, close.mark].map((value) => value ?? "?").join(", ")],
     ["states", close.sequence.map((state) => (state === "unknown" ? "?" : state)).join(" → ")],
     ["connection", close.conn_id],
   ];
-  return el("dl", { class: "facts" }, rows.filter(([, value]) => value !== null).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
 }
 
 /** Two tables: what proves each claim, and why the others are not known. */
 export function evidence({ close }) {
-  const proven = Object.entries(close.evidence ?? {}).map(([claim, words]) => [claim, words.map((word) => say(EVIDENCE, word)).join("; ")]);
+  const proven = Object.entries(close.evidence ?? {}).map(([claim, words]) => [
+    claim,
+    words.map((word) => say(EVIDENCE, word)).join("; "),
+  ]);
   const open = Object.entries(close.unknown ?? {});
-  const not = open.filter(([, reason]) => reason !== "did_not_happen").map(([claim, reason]) => [claim, say(REASONS, reason)]);
+  const not = open
+    .filter(([, reason]) => reason !== "did_not_happen")
+    .map(([claim, reason]) => [claim, say(REASONS, reason)]);
   const never = open.filter(([, reason]) => reason === "did_not_happen").map(([claim]) => claim);
   return [
     table("What is not known, and why", not, not.length > 0),
@@ -50,6 +82,14 @@ export function evidence({ close }) {
 
 function table(title, rows, open) {
   if (rows.length === 0) return null;
-  return el("details", { open }, el("summary", {}, `${title} (${rows.length})`),
-    el("table", { class: "evidence" }, rows.map(([claim, words]) => el("tr", {}, el("th", { scope: "row" }, claim), el("td", {}, words)))));
+  return el(
+    "details",
+    { open },
+    el("summary", {}, `${title} (${rows.length})`),
+    el(
+      "table",
+      { class: "evidence" },
+      rows.map(([claim, words]) => el("tr", {}, el("th", { scope: "row" }, claim), el("td", {}, words))),
+    ),
+  );
 }

@@ -47,7 +47,10 @@ export class Feed {
     try {
       const answer = await get("closes", { ...this.parameters(), limit: PAGE });
       if (asked !== this.asked) return;
-      put(this.list, answer.closes.map((close) => this.row(close)));
+      put(
+        this.list,
+        answer.closes.map((close) => this.row(close)),
+      );
       this.take(answer);
       this.failed = null;
     } catch (error) {
@@ -128,7 +131,12 @@ export class Feed {
     }
     const news = this.waiting.splice(0).filter((close) => !this.has(close.conn_id));
     this.missed += Math.max(0, news.length - ROWS_A_TICK);
-    this.list.prepend(...news.slice(-ROWS_A_TICK).reverse().map((close) => this.row(close, true)));
+    this.list.prepend(
+      ...news
+        .slice(-ROWS_A_TICK)
+        .reverse()
+        .map((close) => this.row(close, true)),
+    );
     while (this.list.children.length > MOST) {
       this.list.lastElementChild.remove();
       // The page that `next` stands for begins further on than the list now ends.
@@ -149,13 +157,19 @@ export class Feed {
   row(close, fresh = false) {
     const { task, arrow, remote } = route(close);
     const segments = { three: " 3seg", four: " 4seg" }[close.waves] ?? "";
-    const pieces = strip(close).flatMap((piece, index) => [index > 0 ? " · " : null, el("span", { class: piece.tone }, piece.text)]);
-    const link = el("a", { href: closeUrl(close.conn_id), class: "row" },
+    const pieces = strip(close).flatMap((piece, index) => [
+      index > 0 ? " · " : null,
+      el("span", { class: piece.tone }, piece.text),
+    ]);
+    const link = el(
+      "a",
+      { href: closeUrl(close.conn_id), class: "row" },
       el("span", { class: "time" }, clockOf(close.time) ?? "--:--:--"),
       el("span", { class: `kind k-${close.kind}` }, kindOf(close), el("span", { class: "note" }, segments)),
       el("span", { class: "life", title: "life" }, duration(close.life_ns) ?? "life ?"),
       el("span", { class: "who" }, task, el("span", { class: "arrow" }, arrow), remote),
-      el("span", { class: "strip" }, pieces));
+      el("span", { class: "strip" }, pieces),
+    );
     link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
@@ -175,8 +189,11 @@ export class Feed {
     box.hidden = !CELL.some((name) => this.state[name] !== undefined);
     if (box.hidden) return;
     const lasted = min_ns && max_ns ? ` of ${duration(Number(min_ns))} to ${duration(Number(max_ns))}` : "";
-    put(box, el("span", {}, `A cell: ${state ?? "closes"}${lasted}${this.cellTime()}`),
-      el("button", { type: "button", class: "quiet", onclick: () => this.leaveCell() }, "Show all"));
+    put(
+      box,
+      el("span", {}, `A cell: ${state ?? "closes"}${lasted}${this.cellTime()}`),
+      el("button", { type: "button", class: "quiet", onclick: () => this.leaveCell() }, "Show all"),
+    );
   }
 
   cellTime() {

@@ -19,9 +19,12 @@ export class Filters {
     this.form.addEventListener("change", (event) => this.changed(event.target, false));
     this.form.addEventListener("input", (event) => {
       clearTimeout(this.timer);
-      if (event.target instanceof HTMLInputElement) this.timer = setTimeout(() => this.changed(event.target, true), TYPING_MS);
+      if (event.target instanceof HTMLInputElement)
+        this.timer = setTimeout(() => this.changed(event.target, true), TYPING_MS);
     });
-    by("clear").addEventListener("click", () => this.set(Object.fromEntries([...FILTERS, ...CELL].map((name) => [name, null]))));
+    by("clear").addEventListener("click", () =>
+      this.set(Object.fromEntries([...FILTERS, ...CELL].map((name) => [name, null]))),
+    );
   }
 
   /** While typing, one step back leaves the whole word. */
@@ -46,7 +49,11 @@ export class Filters {
     for (const name of FILTERS) {
       const field = this.form.elements[name];
       const value = state[name] ?? "";
-      if (field instanceof HTMLSelectElement && value !== "" && ![...field.options].some((option) => option.value === value)) {
+      if (
+        field instanceof HTMLSelectElement &&
+        value !== "" &&
+        ![...field.options].some((option) => option.value === value)
+      ) {
         field.append(el("option", { value }, value));
       }
       if (document.activeElement !== field || field.value.trim() !== value) field.value = value;
@@ -58,5 +65,9 @@ export class Filters {
 }
 
 function options(select, words) {
-  put(select, el("option", { value: "" }, "any"), Object.entries(words).map(([value, label]) => el("option", { value }, label)));
+  put(
+    select,
+    el("option", { value: "" }, "any"),
+    Object.entries(words).map(([value, label]) => el("option", { value }, label)),
+  );
 }

@@ -29,7 +29,12 @@ export class Heat {
     this.state = {};
     this.panels = CLOSING.map((state) => new Panel(state, this));
     put(by("heat"), ...this.panels.map((panel) => panel.box));
-    put(by("heat-scale"), el("span", {}, "few"), ...Array.from({ length: STEPS }, (_, step) => el("span", { class: `heat-step h${step}` })), el("span", {}, "many"));
+    put(
+      by("heat-scale"),
+      el("span", {}, "few"),
+      ...Array.from({ length: STEPS }, (_, step) => el("span", { class: `heat-step h${step}` })),
+      el("span", {}, "many"),
+    );
     onWidth(by("heat"), () => this.draw());
     this.tell(null);
   }
@@ -66,7 +71,12 @@ class Panel {
     this.at = null;
     this.sum = el("span", { class: "note" });
     this.chart = el("div", { class: "heat-chart" });
-    this.box = el("section", { class: "heat-panel", "aria-label": state }, el("h3", { title: STATE_MEANS[state] }, state, " ", this.sum), this.chart);
+    this.box = el(
+      "section",
+      { class: "heat-panel", "aria-label": state },
+      el("h3", { title: STATE_MEANS[state] }, state, " ", this.sum),
+      this.chart,
+    );
   }
 
   /** Cuts the history into cells. */
@@ -75,7 +85,14 @@ class Panel {
     const most = Math.max(4, Math.floor((this.width - LEFT - RIGHT) / COLUMN));
     this.columns = this.history.columns(range, most, false);
     this.cells = this.columns.flatMap((column, index) =>
-      [...buckets(column, this.state)].map(([exponent, number]) => ({ column, index, exponent, number, key: `${column.start_ns}:${exponent}` })));
+      [...buckets(column, this.state)].map(([exponent, number]) => ({
+        column,
+        index,
+        exponent,
+        number,
+        key: `${column.start_ns}:${exponent}`,
+      })),
+    );
     this.cells.sort((a, b) => a.index - b.index || a.exponent - b.exponent);
   }
 
@@ -91,11 +108,18 @@ class Panel {
     const row = PLOT / (high - low + 1);
     const y = (exponent) => bottom - (exponent - low) * row;
     const chart = svg("svg", {
-      class: "plot", width: this.width, height: bottom + BOTTOM, tabindex: 0, role: "listbox",
+      class: "plot",
+      width: this.width,
+      height: bottom + BOTTOM,
+      tabindex: 0,
+      role: "listbox",
       "aria-label": `${this.state}: ${STATE_MEANS[this.state]}; ${total === 0 ? "no closes" : "cells of time by duration"}`,
     });
     const id = `hatch-${this.state}`;
-    chart.append(svg("defs", {}, hatch(id, "unwatched")), svg("rect", { class: "ground", x: LEFT, y: TOP, width: right - LEFT, height: PLOT }));
+    chart.append(
+      svg("defs", {}, hatch(id, "unwatched")),
+      svg("rect", { class: "ground", x: LEFT, y: TOP, width: right - LEFT, height: PLOT }),
+    );
     chart.append(...ticks(this.history, this.columns, LEFT, right, TOP, bottom), ...this.marks(low, high, y, right));
     chart.append(...before(this.history, this.columns, LEFT, right, TOP, bottom));
     const most = Math.max(2, ...this.cells.map((cell) => cell.number));
@@ -106,12 +130,24 @@ class Panel {
       cell.x = (from + to) / 2;
       cell.y = top + row / 2;
       cell.node = svg("rect", {
-        class: `cell h${step}${this.isOpen(cell) ? " open" : ""}`, x: from + 0.5, y: top + 0.5, width: Math.max(1, to - from - 1), height: Math.max(1, row - 1),
-        role: "option", id: `${this.state}-${cell.key}`, "aria-label": this.inWords(cell), "aria-selected": this.isOpen(cell),
+        class: `cell h${step}${this.isOpen(cell) ? " open" : ""}`,
+        x: from + 0.5,
+        y: top + 0.5,
+        width: Math.max(1, to - from - 1),
+        height: Math.max(1, row - 1),
+        role: "option",
+        id: `${this.state}-${cell.key}`,
+        "aria-label": this.inWords(cell),
+        "aria-selected": this.isOpen(cell),
       });
       chart.append(cell.node);
     }
-    this.frame = svg("rect", { class: "cell-frame", visibility: "hidden", width: Math.max(3, x(this.columns[0].end_ns) - LEFT + 1), height: row + 1 });
+    this.frame = svg("rect", {
+      class: "cell-frame",
+      visibility: "hidden",
+      width: Math.max(3, x(this.columns[0].end_ns) - LEFT + 1),
+      height: row + 1,
+    });
     chart.append(this.frame);
     this.listen(chart);
     this.replace(chart);
@@ -138,12 +174,21 @@ class Panel {
       const at = place(ns);
       if (at < y(high + 1) + 3 || at > y(low) - 2 || last - at < 15) continue;
       last = at;
-      nodes.push(svg("line", { class: "grid", x1: LEFT, x2: right, y1: at, y2: at }), svg("text", { class: "tick", x: LEFT - 5, y: at + 4, "text-anchor": "end" }, mark(ns)));
+      nodes.push(
+        svg("line", { class: "grid", x1: LEFT, x2: right, y1: at, y2: at }),
+        svg("text", { class: "tick", x: LEFT - 5, y: at + 4, "text-anchor": "end" }, mark(ns)),
+      );
     }
     if (this.state !== "TIME_WAIT") {
       const at = place(SLOW_NS);
-      nodes.push(svg("line", { class: "slow-line", x1: LEFT, x2: right, y1: at, y2: at }, svg("title", {}, "slow: above 200 ms")),
-        svg("text", { class: "tick slow-text", x: LEFT + 3, y: at - 3 }, "slow"));
+      nodes.push(
+        svg(
+          "line",
+          { class: "slow-line", x1: LEFT, x2: right, y1: at, y2: at },
+          svg("title", {}, "slow: above 200 ms"),
+        ),
+        svg("text", { class: "tick slow-text", x: LEFT + 3, y: at - 3 }, "slow"),
+      );
     }
     return nodes;
   }
@@ -161,7 +206,10 @@ class Panel {
 
   isOpen(cell) {
     const asked = this.heat.state;
-    return asked.start_ns !== undefined && Object.entries(this.query(cell)).every(([name, value]) => asked[name] === String(value));
+    return (
+      asked.start_ns !== undefined &&
+      Object.entries(this.query(cell)).every(([name, value]) => asked[name] === String(value))
+    );
   }
 
   inWords(cell) {
@@ -240,13 +288,21 @@ class Panel {
     if (beyond.length === 0) return null;
     const index = across > 0 ? beyond[0].index : beyond.at(-1).index;
     const column = beyond.filter((cell) => cell.index === index);
-    return column.reduce((best, cell) => (Math.abs(cell.exponent - at.exponent) < Math.abs(best.exponent - at.exponent) ? cell : best));
+    return column.reduce((best, cell) =>
+      Math.abs(cell.exponent - at.exponent) < Math.abs(best.exponent - at.exponent) ? cell : best,
+    );
   }
 }
 
 /** `10µs`, `1ms`, `10s`, `1m`, `1h`, `1d` */
 function mark(ns) {
-  for (const [unit, name] of [[8.64e13, "d"], [3.6e12, "h"], [6e10, "m"], [1e9, "s"], [1e6, "ms"]]) {
+  for (const [unit, name] of [
+    [8.64e13, "d"],
+    [3.6e12, "h"],
+    [6e10, "m"],
+    [1e9, "s"],
+    [1e6, "ms"],
+  ]) {
     if (ns >= unit) return `${count(Math.round(ns / unit))}${name}`;
   }
   return ns < 1e6 && ns >= 1e5 ? "0.1ms" : `${ns / 1e3}µs`;

@@ -47,8 +47,9 @@ export class History {
 
   /** Wall time of a moment, by the nearest interval that has both; null where none has. */
   wall(ns) {
-    const near = this.intervals.findLast((interval) => interval.time && interval.start_ns <= ns)
-      ?? this.intervals.find((interval) => interval.time);
+    const near =
+      this.intervals.findLast((interval) => interval.time && interval.start_ns <= ns) ??
+      this.intervals.find((interval) => interval.time);
     return near ? new Date(Date.parse(near.time) + (ns - near.start_ns) / 1e6) : null;
   }
 
@@ -83,7 +84,9 @@ export class History {
   /** Sums of one map of the intervals over the last `number` whole ones, by word. */
   recent(map, number) {
     const sums = {};
-    const whole = this.intervals.filter((interval) => this.replay || interval.start_ns + this.interval_ns <= (this.now_ns ?? Infinity));
+    const whole = this.intervals.filter(
+      (interval) => this.replay || interval.start_ns + this.interval_ns <= (this.now_ns ?? Infinity),
+    );
     for (const interval of whole.slice(-number)) {
       for (const [word, value] of Object.entries(interval[map])) sums[word] = (sums[word] ?? 0) + value;
     }

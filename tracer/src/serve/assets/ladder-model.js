@@ -13,9 +13,24 @@ import { CAUSES, REASONS, RESET_CAUSES, TIMEOUTS, TIME_WAIT_ENDS, say } from "./
 
 /** For each way to begin: direction and segment of the four waves, and the state that each brings. */
 const WAVES = {
-  local: [["out", "FIN", "FIN_WAIT1"], ["in", "ACK", "FIN_WAIT2"], ["in", "FIN", "TIME_WAIT"], ["out", "ACK", null]],
-  peer: [["in", "FIN", "CLOSE_WAIT"], ["out", "ACK", null], ["out", "FIN", "LAST_ACK"], ["in", "ACK", "CLOSE"]],
-  both: [["out", "FIN", "FIN_WAIT1"], ["in", "FIN", "CLOSING"], ["out", "ACK", null], ["in", "ACK", "TIME_WAIT"]],
+  local: [
+    ["out", "FIN", "FIN_WAIT1"],
+    ["in", "ACK", "FIN_WAIT2"],
+    ["in", "FIN", "TIME_WAIT"],
+    ["out", "ACK", null],
+  ],
+  peer: [
+    ["in", "FIN", "CLOSE_WAIT"],
+    ["out", "ACK", null],
+    ["out", "FIN", "LAST_ACK"],
+    ["in", "ACK", "CLOSE"],
+  ],
+  both: [
+    ["out", "FIN", "FIN_WAIT1"],
+    ["in", "FIN", "CLOSING"],
+    ["out", "ACK", null],
+    ["in", "ACK", "TIME_WAIT"],
+  ],
 };
 /** States whose time goes by ahead of each wave. */
 const AHEAD = {
@@ -35,15 +50,24 @@ const GAPS = {
   CLOSING: ["our FIN on its way, and its acknowledgement back", "our FIN was not acknowledged"],
 };
 
+/** Where FINs cross, FIN_WAIT1 ends with the peer's FIN. */
+const CROSSING = ["until the peer's FIN came", "neither an acknowledgement nor the peer's FIN came"];
+
 /** The rows, and the moment that times are counted from. */
 export function ladder({ close, time_wait, peer }) {
   const start_ns = close.steps[0]?.time_ns ?? close.last_seen_ns;
-  const rows = [...opening(close), ...closing(close, time_wait, peer), ...ending(close), ...afterwards(close, time_wait)];
+  const rows = [
+    ...opening(close),
+    ...closing(close, time_wait, peer),
+    ...ending(close, peer),
+    ...afterwards(close, time_wait),
+  ];
   return { start_ns, rows };
 }
 
 const exactly = (ns) => (ns === null || ns === undefined ? null : { earliest_ns: ns, latest_ns: ns });
-const entered = (close, state) => exactly(close.steps.find((step) => step.new === state && step.old !== state)?.time_ns);
+const entered = (close, state) =>
+  exactly(close.steps.find((step) => step.new === state && step.old !== state)?.time_ns);
 const passed = (close, state) => close.steps.some((step) => step.new === state);
 const why = (close, claim) => close.unknown?.[claim] ?? null;
 
@@ -51,12 +75,20 @@ function opening(close) {
   const rows = [];
   if (passed(close, "SYN_SENT")) rows.push(...connecting(close));
   else if (passed(close, "SYN_RECV")) {
-    rows.push({ type: "arrow", way: "in", label: "handshake", at: entered(close, "ESTABLISHED") ?? entered(close, "SYN_RECV"), state: passed(close, "ESTABLISHED") ? "ESTABLISHED" : "SYN_RECV", notes: [accepted(close)] });
+    rows.push({
+      type: "arrow",
+      way: "in",
+      label: "handshake",
+      at: entered(close, "ESTABLISHED") ?? entered(close, "SYN_RECV"),
+      state: passed(close, "ESTABLISHED") ? "ESTABLISHED" : "SYN_RECV",
+      notes: [accepted(close)],
+    });
   } else {
     const text = close.seen_from === "middle" ? "it was open before finwait looked" : "only its end was seen";
     rows.push({ type: "point", text, unknown: true });
   }
-  if (passed(close, "ESTABLISHED") || close.seen_from !== "handshake") rows.push({ type: "gap", text: open(close), ns: close.dwell_ns.ESTABLISHED });
+  if (passed(close, "ESTABLISHED") || close.seen_from !== "handshake")
+    rows.push({ type: "gap", text: open(close), ns: close.dwell_ns.ESTABLISHED });
   return rows;
 }
 
@@ -70,17 +102,50 @@ function connecting(close) {
   const at = entered(close, "SYN_SENT");
   const by = owner(close.opener);
   const notes = [by && `connect() by ${by}`];
-  if (close.kind === "no_free_port") return [{ type: "point", at, state: "SYN_SENT", text: "no local port was free: no SYN was sent", bad: true }];
-  if (close.kind === "connect_failed") return [{ type: "arrow", way: "out", label: "SYN", at, state: "SYN_SENT", notes, unknown: "whether it left is not known" }];
-  if (close.kind === "connect_timed_out" && close.total_retrans) notes.push(`sent again ${counted(close.total_retrans, "time")}`);
+  if (close.kind === "no_free_port")
+    return [{ type: "point", at, state: "SYN_SENT", text: "no local port was free: no SYN was sent", bad: true }];
+  if (close.kind === "connect_failed")
+    return [
+      {
+        type: "arrow",
+        way: "out",
+        label: "SYN",
+        at,
+        state: "SYN_SENT",
+        notes,
+        unknown: "whether it left is not known",
+      },
+    ];
+  if (close.kind === "connect_timed_out" && close.total_retrans)
+    notes.push(`sent again ${counted(close.total_retrans, "time")}`);
   const rows = [{ type: "arrow", way: "out", label: "SYN", at, state: "SYN_SENT", notes }];
-  if (passed(close, "SYN_RECV")) rows.push({ type: "arrow", way: "in", label: "SYN", at: entered(close, "SYN_RECV"), state: "SYN_RECV", notes: ["both ends opened at once"] });
+  if (passed(close, "SYN_RECV"))
+    rows.push({
+      type: "arrow",
+      way: "in",
+      label: "SYN",
+      at: entered(close, "SYN_RECV"),
+      state: "SYN_RECV",
+      notes: ["both ends opened at once"],
+    });
   if (passed(close, "ESTABLISHED")) {
     const took = duration(close.handshake_ns);
     const label = passed(close, "SYN_RECV") ? "ACK" : "SYN, ACK";
-    rows.push({ type: "arrow", way: "in", label, at: entered(close, "ESTABLISHED"), state: "ESTABLISHED", notes: [took && `handshake ${took}`] });
+    rows.push({
+      type: "arrow",
+      way: "in",
+      label,
+      at: entered(close, "ESTABLISHED"),
+      state: "ESTABLISHED",
+      notes: [took && `handshake ${took}`],
+    });
   } else {
-    rows.push({ type: "gap", ns: close.dwell_ns.SYN_SENT, slow: close.kind === "connect_timed_out", text: unanswered(close) });
+    rows.push({
+      type: "gap",
+      ns: close.dwell_ns.SYN_SENT,
+      slow: close.kind === "connect_timed_out",
+      text: unanswered(close),
+    });
   }
   return rows;
 }
@@ -93,14 +158,25 @@ function unanswered(close) {
 /** `48.2ms open, 512 B sent, 2.0 KB received` */
 function open(close) {
   const ns = duration(close.dwell_ns.ESTABLISHED);
-  const amount = (bytes, claim, way) => bytesLong(bytes) === null ? (why(close, claim) === "did_not_happen" ? null : `unknown ${way}`) : `${bytesLong(bytes)} ${way}`;
-  const parts = [ns ? `${ns} open` : "open for an unknown time", amount(close.sent_bytes, "sent_bytes", "sent"), amount(close.received_bytes, "received_bytes", "received")];
+  const amount = (bytes, claim, way) =>
+    bytesLong(bytes) === null
+      ? why(close, claim) === "did_not_happen"
+        ? null
+        : `unknown ${way}`
+      : `${bytesLong(bytes)} ${way}`;
+  const parts = [
+    ns ? `${ns} open` : "open for an unknown time",
+    amount(close.sent_bytes, "sent_bytes", "sent"),
+    amount(close.received_bytes, "received_bytes", "received"),
+  ];
   return parts.filter(Boolean).join(", ");
 }
 
 function closing(close, time_wait, peer) {
   const first = close.first_closer;
-  const reasons = [1, 2, 3, 4].map((wave) => (close.wave_times[wave - 1] ? null : why(close, `wave_times.${wave}`) ?? "not_visible"));
+  const reasons = [1, 2, 3, 4].map((wave) =>
+    close.wave_times[wave - 1] ? null : (why(close, `wave_times.${wave}`) ?? "not_visible"),
+  );
   if (!WAVES[first]) return undirected(close, reasons);
   const rows = [];
   const three = close.waves === "three" && first !== "both";
@@ -127,7 +203,13 @@ function crossed(rows) {
   const gap = rows.findIndex((row) => row.type === "gap");
   if (first < 0 || second < 0) return rows;
   const between = gap > first && gap < second ? rows[gap] : null;
-  const cross = { type: "cross", first: rows[first], second: rows[second], text: between?.text ?? null, slow: between?.slow };
+  const cross = {
+    type: "cross",
+    first: rows[first],
+    second: rows[second],
+    text: between?.text ?? null,
+    slow: between?.slow,
+  };
   return [...rows.slice(0, first), cross, ...rows.slice(second + 1)];
 }
 
@@ -137,7 +219,8 @@ function joined(close, row) {
   row.wave = "2+3";
   row.notes.push("one segment: three in all");
   row.slow ||= close.slow_wave === 2;
-  if (close.first_closer === "local") row.at = { earliest_ns: close.wave_times[1]?.earliest_ns ?? row.at?.earliest_ns, latest_ns: row.at?.latest_ns };
+  if (close.first_closer === "local")
+    row.at = { earliest_ns: close.wave_times[1]?.earliest_ns ?? row.at?.earliest_ns, latest_ns: row.at?.latest_ns };
   if (row.at && (row.at.earliest_ns === undefined || row.at.latest_ns === undefined)) row.at = null;
   // Both transitions were made by the one segment: the first of them is when it came.
   if (row.at) row.at = exactly(row.at.earliest_ns);
@@ -146,14 +229,32 @@ function joined(close, row) {
 /** Waves of which not even the direction is known. */
 function undirected(close, reasons) {
   const open = reasons.filter((reason) => reason !== "did_not_happen");
-  if (open.length === 0 || !passed(close, "ESTABLISHED") && close.seen_from === "handshake") return [];
+  if (open.length === 0 || (!passed(close, "ESTABLISHED") && close.seen_from === "handshake")) return [];
   const reason = why(close, "first_closer") ?? open[0];
-  return reason === "did_not_happen" ? [] : [{ type: "arrow", way: null, label: "FIN", notes: ["how it closed is not known"], unknown: say(REASONS, reason) }];
+  return reason === "did_not_happen"
+    ? []
+    : [
+        {
+          type: "arrow",
+          way: null,
+          label: "FIN",
+          notes: ["how it closed is not known"],
+          unknown: say(REASONS, reason),
+        },
+      ];
 }
 
 function wave(close, index, reason, time_wait) {
   const [way, label, state] = WAVES[close.first_closer][index];
-  const row = { type: "arrow", way, label, wave: index + 1, notes: [], slow: close.slow_wave === index + 1, at: close.wave_times[index] };
+  const row = {
+    type: "arrow",
+    way,
+    label,
+    wave: index + 1,
+    notes: [],
+    slow: close.slow_wave === index + 1,
+    at: close.wave_times[index],
+  };
   row.state = stateAfter(close, state);
   if (row.at) {
     if (label === "FIN") row.notes.push(...finNotes(close, way));
@@ -195,8 +296,14 @@ function finNotes(close, way) {
   if (unsent > 0) notes.push(`${bytesLong(unsent)} were still to be sent ahead of it`);
   const again = close.fin_retransmits;
   if (fins(close) > 0) {
-    const how = [[again.by_timeout, "by timeout"], [again.by_probe, "by probe"], [again.by_recovery, "by recovery"]].filter(([number]) => number > 0);
-    notes.push(`sent again ${counted(fins(close), "time")} (${how.map(([number, by]) => `${number} ${by}`).join(", ")})`);
+    const how = [
+      [again.by_timeout, "by timeout"],
+      [again.by_probe, "by probe"],
+      [again.by_recovery, "by recovery"],
+    ].filter(([number]) => number > 0);
+    notes.push(
+      `sent again ${counted(fins(close), "time")} (${how.map(([number, by]) => `${number} ${by}`).join(", ")})`,
+    );
   }
   return notes;
 }
@@ -204,7 +311,8 @@ function finNotes(close, way) {
 /** `close() by curl/9120` */
 export function cause(close) {
   const by = owner(close.closer);
-  if (close.cause === "process_killed") return `${by ?? "the process"} was killed${close.exit_signal ? ` by signal ${close.exit_signal}` : ""}`;
+  if (close.cause === "process_killed")
+    return `${by ?? "the process"} was killed${close.exit_signal ? ` by signal ${close.exit_signal}` : ""}`;
   if (close.cause === "process_exit") return `${by ?? "the process"} exited without closing`;
   if (close.cause === "unknown") return by && `by ${by}`;
   return say(CAUSES, close.cause) + (by ? ` by ${by}` : "");
@@ -222,7 +330,7 @@ function far(close, peer, index) {
 function ahead(close, state, time_wait) {
   if (!state || !(state in close.dwell_ns)) return null;
   const slow = close.slow_state === state;
-  const [plain, late] = GAPS[state];
+  const [plain, late] = close.first_closer === "both" && state === "FIN_WAIT1" ? CROSSING : GAPS[state];
   let ns = close.dwell_ns[state];
   let took = duration(ns);
   if (ns === null && state === "FIN_WAIT2" && time_wait?.fin_wait2_ns) {
@@ -233,7 +341,13 @@ function ahead(close, state, time_wait) {
   const reason = took === null && unknown !== "hidden_fin_wait2" ? `: ${say(REASONS, unknown)}` : "";
   const endless = state === "FIN_WAIT2" && time_wait?.end === "fin_wait2_timed_out";
   const text = endless ? "the peer's FIN never came" : slow ? late : plain;
-  return { type: "gap", state, ns, slow: slow || endless, text: `${took ?? "unknown time"} in ${state}${took === null ? reason : `: ${text}`}` };
+  return {
+    type: "gap",
+    state,
+    ns,
+    slow: slow || endless,
+    text: `${took ?? "unknown time"} in ${state}${took === null ? reason : `: ${text}`}`,
+  };
 }
 
 /** `3.1s`, `at least 0.2s`, `0.2s to 1.2s` */
@@ -243,40 +357,71 @@ export function span({ min_ns, max_ns }) {
 }
 
 /** What ended the socket, where that was no wave. */
-function ending(close) {
+function ending(close, peer) {
   const at = exactly(close.time_ns);
   const left = close.steps.at(-1)?.old;
   const within = left ? ` in ${left}` : "";
   const rows = [];
-  if (close.kind === "refused") return [{ type: "arrow", way: "in", label: "RST", at, state: "CLOSE", bad: true, notes: ["connect() was answered by a reset"] }];
+  if (close.kind === "refused")
+    return [
+      {
+        type: "arrow",
+        way: "in",
+        label: "RST",
+        at,
+        state: "CLOSE",
+        bad: true,
+        notes: ["connect() was answered by a reset"],
+      },
+    ];
   const text = {
-    connect_timed_out: "given up: no answer came", connect_cancelled: `the application gave up before an answer${owner(close.closer) ? ` (${owner(close.closer)})` : ""}`,
-    connect_failed: `connect() failed${close.error_name ? `: ${close.error_name}` : ""}`, killed: `destroyed by an administrator (ss -K)${within}`,
+    connect_timed_out: "given up: no answer came",
+    connect_cancelled: `the application gave up before an answer${owner(close.closer) ? ` (${owner(close.closer)})` : ""}`,
+    connect_failed: `connect() failed${close.error_name ? `: ${close.error_name}` : ""}`,
+    killed: `destroyed by an administrator (ss -K)${within}`,
     dropped: `never accepted: dropped with its listener${within}`,
-    timed_out: `the kernel gave up${within}: ${close.timeout_cause === "unknown" ? "why is not known" : TIMEOUTS[close.timeout_cause] ?? ""}`,
+    timed_out: `the kernel gave up${within}: ${close.timeout_cause === "unknown" ? "why is not known" : (TIMEOUTS[close.timeout_cause] ?? "")}`,
   }[close.kind];
-  if (close.reset_direction !== null && close.reset_direction !== undefined) rows.push(reset(close, at, text));
+  if (close.reset_direction !== null && close.reset_direction !== undefined) rows.push(reset(close, at, text, peer));
   else if (text) rows.push({ type: "point", at, state: "CLOSE", text, bad: true });
   else if (close.kind === "unknown") {
-    rows.push({ type: "point", at, state: "CLOSE", unknown: true, text: `how it ended is not known: ${say(REASONS, why(close, "kind") ?? "not_visible")}` });
+    rows.push({
+      type: "point",
+      at,
+      state: "CLOSE",
+      unknown: true,
+      text: `how it ended is not known: ${say(REASONS, why(close, "kind") ?? "not_visible")}`,
+    });
   } else if (close.first_closer === "local" && close.successor === "unknown") {
     rows.push({ type: "point", at, state: "CLOSE", text: "the socket is gone; a mini-socket may go on in FIN_WAIT2" });
   }
   return rows;
 }
 
-function reset(close, at, text) {
+function reset(close, at, text, peer) {
   const way = { sent: "out", received: "in" }[close.reset_direction] ?? null;
   const notes = [text];
-  const known = close.reset_cause && close.reset_cause !== "unknown";
   // What killed, dropped or timed it out says the cause already.
-  if (known && !text) notes.push(say(RESET_CAUSES, close.reset_cause) + (owner(close.closer) ? `, ${owner(close.closer)}` : ""));
+  if (!text) notes.push(resetCause(close));
   if (close.reset_unread_bytes > 0) notes.push(`${bytesLong(close.reset_unread_bytes)} not read`);
   if (!text && close.reset_state) notes.push(`in ${close.reset_state}`);
   if (close.reset_reason && close.reset_reason !== "unknown") notes.push(close.reset_reason);
   const row = { type: "arrow", way, label: "RST", at, state: "CLOSE", bad: true, notes };
+  if (peer?.reset_direction && peer.reset_direction !== close.reset_direction) {
+    row.far = {
+      at: exactly(peer.time_ns),
+      state: "CLOSE",
+      notes: [peer.reset_direction === "sent" ? resetCause(peer) : null].filter(Boolean),
+    };
+  }
   if (way === null) row.unknown = `who sent it: ${say(REASONS, why(close, "reset_direction") ?? "not_visible")}`;
   return row;
+}
+
+/** `close() with received data unread, api/402`; null where the cause is not known. */
+function resetCause(close) {
+  if (!close.reset_cause || close.reset_cause === "unknown") return null;
+  return say(RESET_CAUSES, close.reset_cause) + (owner(close.closer) ? `, ${owner(close.closer)}` : "");
 }
 
 /** What is left behind in TIME_WAIT, and its end. */
@@ -285,20 +430,40 @@ function afterwards(close, time_wait) {
     if (close.successor !== "time_wait") return [];
     return [{ type: "gap", text: "TIME_WAIT goes on; its end was not seen, or has not come" }];
   }
-  if (time_wait.end === "never_allocated") return [{ type: "point", text: say(TIME_WAIT_ENDS, time_wait.end), bad: true }];
+  if (time_wait.end === "never_allocated")
+    return [{ type: "point", text: say(TIME_WAIT_ENDS, time_wait.end), bad: true }];
   const rows = [];
   if (time_wait.time_wait_ns) {
     const again = time_wait.rearmed > 0 ? `, its timer set anew ${counted(time_wait.rearmed, "time")}` : "";
-    rows.push({ type: "gap", ns: time_wait.time_wait_ns.max_ns, text: `${span(time_wait.time_wait_ns).took} in TIME_WAIT${again}` });
+    rows.push({
+      type: "gap",
+      ns: time_wait.time_wait_ns.max_ns,
+      text: `${span(time_wait.time_wait_ns).took} in TIME_WAIT${again}`,
+    });
   }
   const by = owner(time_wait.ended_by);
   if (time_wait.ended) {
     const known = time_wait.end !== "unknown";
-    const text = known ? say(TIME_WAIT_ENDS, time_wait.end) : `ended, why is not known: ${say(REASONS, time_wait.unknown?.end ?? "not_visible")}`;
-    rows.push({ type: "point", at: time_wait.ended, state: "gone", text: text + (by ? ` by ${by}` : ""), unknown: !known });
+    const text = known
+      ? say(TIME_WAIT_ENDS, time_wait.end)
+      : `ended, why is not known: ${say(REASONS, time_wait.unknown?.end ?? "not_visible")}`;
+    rows.push({
+      type: "point",
+      at: time_wait.ended,
+      state: "gone",
+      text: text + (by ? ` by ${by}` : ""),
+      unknown: !known,
+    });
   } else if (time_wait.unknown?.ended !== "did_not_happen") {
-    const what = time_wait.entered || close.successor === "time_wait" ? "the end of its TIME_WAIT" : "what became of its mini-socket";
-    rows.push({ type: "point", text: `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`, unknown: true });
+    const what =
+      time_wait.entered || close.successor === "time_wait"
+        ? "the end of its TIME_WAIT"
+        : "what became of its mini-socket";
+    rows.push({
+      type: "point",
+      text: `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`,
+      unknown: true,
+    });
   }
   return rows;
 }

@@ -12,7 +12,11 @@ const TOP = 14;
 /** The ladder of `{ close, time_wait, peer }` as an element. */
 export function drawLadder(parts) {
   const { start_ns, rows } = ladder(parts);
-  const list = el("ol", { class: "ladder", "aria-label": "The connection from this end" }, rows.map((row) => item(row, start_ns)));
+  const list = el(
+    "ol",
+    { class: "ladder", "aria-label": "The connection from this end" },
+    rows.map((row) => item(row, start_ns)),
+  );
   const box = el("div", { class: `ladder-box${parts.peer ? " both" : ""}` }, heads(parts), list);
   onWidth(list, () => drawArrows(list));
   return box;
@@ -21,19 +25,41 @@ export function drawLadder(parts) {
 function heads({ close, peer }) {
   const here = owner(close.opener ?? close.acceptor ?? close.closer ?? close.holder);
   const there = peer && owner(peer.opener ?? peer.acceptor ?? peer.closer ?? peer.holder);
-  return el("div", { class: "ladder-heads" },
-    el("div", { class: "end" }, el("b", {}, here ?? "process not known"), el("span", { class: "addr" }, endpoint(close.local_addr, close.local_port)), el("span", { class: "note" }, { opened: "opened it", accepted: "accepted it", opened_both: "both opened" }[close.role] ?? "role not known")),
-    el("div", { class: "end far" }, el("b", {}, there ?? (peer ? "process not known" : "the peer")), el("span", { class: "addr" }, endpoint(close.remote_addr, close.remote_port)), el("span", { class: "note" }, peer ? "also on this host" : "not seen from here")));
+  return el(
+    "div",
+    { class: "ladder-heads" },
+    el(
+      "div",
+      { class: "end" },
+      el("b", {}, here ?? "process not known"),
+      el("span", { class: "addr" }, endpoint(close.local_addr, close.local_port)),
+      el(
+        "span",
+        { class: "note" },
+        { opened: "opened it", accepted: "accepted it", opened_both: "both opened" }[close.role] ?? "role not known",
+      ),
+    ),
+    el(
+      "div",
+      { class: "end far" },
+      el("b", {}, there ?? (peer ? "process not known" : "the peer")),
+      el("span", { class: "addr" }, endpoint(close.remote_addr, close.remote_port)),
+      el("span", { class: "note" }, peer ? "also on this host" : "not seen from here"),
+    ),
+  );
 }
 
 function item(row, start_ns) {
-  const classes = [row.type, row.way, row.slow && "is-slow", row.bad && "is-bad", row.unknown && "is-unknown"].filter(Boolean).join(" ");
+  const classes = [row.type, row.way, row.slow && "is-slow", row.bad && "is-bad", row.unknown && "is-unknown"]
+    .filter(Boolean)
+    .join(" ");
   return el("li", { class: classes }, near(row, start_ns), between(row), side(row, start_ns));
 }
 
 /** The left side: state and time. */
 function near(row, start_ns) {
-  if (row.type === "cross") return el("div", { class: "near" }, label(row.first, start_ns), label(row.second, start_ns));
+  if (row.type === "cross")
+    return el("div", { class: "near" }, label(row.first, start_ns), label(row.second, start_ns));
   return el("div", { class: "near" }, row.type === "gap" ? null : label(row, start_ns));
 }
 
@@ -51,29 +77,59 @@ function when(at, start_ns) {
 
 function between(row) {
   if (row.type === "gap") {
-    const box = el("div", { class: "mid gap-mid" }, el("span", { class: "gap-text" }, row.slow ? el("b", { class: "mark" }, "slow: ") : null, row.text));
+    const box = el(
+      "div",
+      { class: "mid gap-mid" },
+      el("span", { class: "gap-text" }, row.slow ? el("b", { class: "mark" }, "slow: ") : null, row.text),
+    );
     box.style.minHeight = `${height(row.ns)}px`;
     return box;
   }
   if (row.type === "point") {
-    return el("div", { class: "mid point-mid" }, el("span", { class: "point-text" }, row.unknown ? el("b", { class: "mark" }, "? ") : null, row.text));
+    return el(
+      "div",
+      { class: "mid point-mid" },
+      el("span", { class: "point-text" }, row.unknown ? el("b", { class: "mark" }, "? ") : null, row.text),
+    );
   }
-  const line = svg("svg", { class: "arrow-line", "aria-hidden": "true", "data-way": row.type === "cross" ? "cross" : (row.way ?? "none") });
+  const line = svg("svg", {
+    class: "arrow-line",
+    "aria-hidden": "true",
+    "data-way": row.type === "cross" ? "cross" : (row.way ?? "none"),
+  });
   if (row.type === "cross") {
     return el("div", { class: "mid" }, line, name(row.first), name(row.second), notes([...row.first.notes, row.text]));
   }
   const bounds = row.at && row.at.earliest_ns !== row.at.latest_ns ? "it passed between these two moments" : null;
-  return el("div", { class: "mid" }, line, name(row), notes([...row.notes, typeof row.unknown === "string" && !row.again ? row.unknown : null, bounds]));
+  return el(
+    "div",
+    { class: "mid" },
+    line,
+    name(row),
+    notes([...row.notes, typeof row.unknown === "string" && !row.again ? row.unknown : null, bounds]),
+  );
 }
 
 /** What stands on the arrow; more in words for those who do not see which way it goes. */
 function name(row) {
   const way = { out: "sent to the peer: ", in: "received from the peer: " }[row.way] ?? "direction not known: ";
-  return el("span", { class: "label" }, row.unknown ? el("b", { class: "mark", title: "not seen" }, "? ") : null, el("span", { class: "spoken" }, row.unknown ? "not seen, " : "", way),
-    row.wave ? [el("span", { class: "spoken" }, "wave "), el("span", { class: "wave" }, row.wave), " "] : null, row.label, row.slow ? el("b", { class: "mark" }, " slow") : null);
+  return el(
+    "span",
+    { class: "label" },
+    row.unknown ? el("b", { class: "mark", title: "not seen" }, "? ") : null,
+    el("span", { class: "spoken" }, row.unknown ? "not seen, " : "", way),
+    row.wave ? [el("span", { class: "spoken" }, "wave "), el("span", { class: "wave" }, row.wave), " "] : null,
+    row.label,
+    row.slow ? el("b", { class: "mark" }, " slow") : null,
+  );
 }
 
-const notes = (lines) => el("span", { class: "notes" }, lines.filter(Boolean).map((line) => el("span", { class: "line" }, line)));
+const notes = (lines) =>
+  el(
+    "span",
+    { class: "notes" },
+    lines.filter(Boolean).map((line) => el("span", { class: "line" }, line)),
+  );
 
 /** A gap is the taller the longer it took: 10 px more for each power of ten above 0.1 ms. */
 function height(ns) {
@@ -83,9 +139,22 @@ function height(ns) {
 
 /** The right side: what the peer's own record says of the same segments. */
 function side(row, start_ns) {
-  const ends = (row.type === "cross" ? [row.second, row.first] : [row]).map((one) => one.far).filter((far) => far && (far.state || far.at));
-  return el("div", { class: "side" }, ends.map((far) => el("span", { class: "moment" }, far.state ? el("b", {}, far.state) : null,
-    far.at ? el("span", { class: "at" }, when(far.at, start_ns)) : null, far.notes.map((line) => el("span", { class: "line" }, line)))));
+  const ends = (row.type === "cross" ? [row.second, row.first] : [row])
+    .map((one) => one.far)
+    .filter((far) => far && (far.state || far.at));
+  return el(
+    "div",
+    { class: "side" },
+    ends.map((far) =>
+      el(
+        "span",
+        { class: "moment" },
+        far.state ? el("b", {}, far.state) : null,
+        far.at ? el("span", { class: "at" }, when(far.at, start_ns)) : null,
+        far.notes.map((line) => el("span", { class: "line" }, line)),
+      ),
+    ),
+  );
 }
 
 /** Lines of the arrows, by the width that there is. */
@@ -97,15 +166,22 @@ function drawArrows(list) {
     const steep = way === "cross" ? 34 : SLANT;
     line.setAttribute("width", width);
     line.setAttribute("height", TOP + steep + 8);
-    put(line,
+    put(
+      line,
       way === "out" || way === "cross" ? arrow(left, TOP, right, TOP + steep) : null,
       way === "in" || way === "cross" ? arrow(right, TOP, left, TOP + steep) : null,
-      way === "none" ? svg("line", { x1: left, y1: TOP + steep / 2, x2: right, y2: TOP + steep / 2 }) : null);
+      way === "none" ? svg("line", { x1: left, y1: TOP + steep / 2, x2: right, y2: TOP + steep / 2 }) : null,
+    );
   }
 }
 
 function arrow(x1, y1, x2, y2) {
   const angle = Math.atan2(y2 - y1, x2 - x1);
   const corner = (turn) => `${x2 - HEAD * 1.5 * Math.cos(angle + turn)} ${y2 - HEAD * 1.5 * Math.sin(angle + turn)}`;
-  return svg("g", {}, svg("line", { x1, y1, x2, y2 }), svg("path", { class: "head", d: `M${x2} ${y2}L${corner(0.38)}L${corner(-0.38)}Z` }));
+  return svg(
+    "g",
+    {},
+    svg("line", { x1, y1, x2, y2 }),
+    svg("path", { class: "head", d: `M${x2} ${y2}L${corner(0.38)}L${corner(-0.38)}Z` }),
+  );
 }

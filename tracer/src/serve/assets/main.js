@@ -24,8 +24,14 @@ let shown = null;
 
 const mix = new Mix(history, (filter, word) => set({ [filter]: word }));
 const heat = new Heat(history, openCell);
-const services = new Services((sort) => set({ sort }, true), (port) => set({ port: read().port === port ? null : port }));
-const stuck = new Stuck((stuck_sort) => set({ stuck_sort }, true), (state) => set({ state, ...noCell() }));
+const services = new Services(
+  (sort) => set({ sort }, true),
+  (port) => set({ port: read().port === port ? null : port }),
+);
+const stuck = new Stuck(
+  (stuck_sort) => set({ stuck_sort }, true),
+  (state) => set({ state, ...noCell() }),
+);
 const feed = new Feed(open, () => close.listed());
 const close = new CloseView(() => feed.ids(), open, shut);
 const filters = new Filters(set);
@@ -68,7 +74,8 @@ function show() {
 }
 
 function pressed(group, value) {
-  for (const button of by(group).querySelectorAll("button")) button.setAttribute("aria-pressed", String(button.dataset.value === value));
+  for (const button of by(group).querySelectorAll("button"))
+    button.setAttribute("aria-pressed", String(button.dataset.value === value));
 }
 
 /** The buttons at `group` set `name`; the usual value is not written down. */
@@ -82,7 +89,10 @@ function choices(group, name, usual) {
 async function takeSummary() {
   summary = await get("summary");
   history.at(summary);
-  showHealth(summary, { first_closer: history.recent("first_closer", MINUTE), closes: history.recent("closes", MINUTE) });
+  showHealth(summary, {
+    first_closer: history.recent("first_closer", MINUTE),
+    closes: history.recent("closes", MINUTE),
+  });
   stuck.sums(read(), summary);
 }
 

@@ -23,7 +23,8 @@ function inState(close, state) {
   return ns !== undefined && ns !== null && between(ns, state.min_ns, state.max_ns);
 }
 
-const between = (number, least, most) => (least === undefined || number >= Number(least)) && (most === undefined || number <= Number(most));
+const between = (number, least, most) =>
+  (least === undefined || number >= Number(least)) && (most === undefined || number <= Number(most));
 
 /** An address, or a network such as 10.0.0.0/8. */
 export function isPeer(addr, asked) {
@@ -40,12 +41,16 @@ function bits(addr) {
   const binary = (number, width) => number.toString(2).padStart(width, "0");
   if (!addr.includes(":")) {
     const parts = addr.split(".").map(Number);
-    return parts.length === 4 && parts.every((part) => part >= 0 && part < 256) ? parts.map((part) => binary(part, 8)).join("") : null;
+    return parts.length === 4 && parts.every((part) => part >= 0 && part < 256)
+      ? parts.map((part) => binary(part, 8)).join("")
+      : null;
   }
   const [head, tail] = addr.split("::");
   const left = head ? head.split(":") : [];
   const right = tail ? tail.split(":") : [];
   const gap = tail === undefined ? [] : Array(Math.max(0, 8 - left.length - right.length)).fill("0");
   const groups = [...left, ...gap, ...right].map((group) => Number.parseInt(group, 16));
-  return groups.length === 8 && groups.every((group) => group >= 0 && group < 65536) ? groups.map((group) => binary(group, 16)).join("") : null;
+  return groups.length === 8 && groups.every((group) => group >= 0 && group < 65536)
+    ? groups.map((group) => binary(group, 16)).join("")
+    : null;
 }

@@ -45,7 +45,11 @@ export class Mix {
 
   draw() {
     if (!this.width) return;
-    this.columns = this.history.columns(this.history.range(this.state.range), Math.floor((this.width - LEFT - RIGHT) / COLUMN), true);
+    this.columns = this.history.columns(
+      this.history.range(this.state.range),
+      Math.floor((this.width - LEFT - RIGHT) / COLUMN),
+      true,
+    );
     if (this.columns.length === 0) {
       put(this.chart, el("p", { class: "empty" }, "The first ten seconds are still being counted."));
       put(this.readout);
@@ -78,13 +82,22 @@ export class Mix {
     const most = nice(Math.max(4, ...this.columns.map((_, index) => this.total(index))));
     const y = (rate) => bottom - (rate / most) * (bottom - TOP);
     const chart = svg("svg", {
-      class: "plot", width: this.width, height: HEIGHT, tabindex: 0, role: "slider",
-      "aria-label": "Close mix: time", "aria-valuemin": 0, "aria-valuemax": this.columns.length - 1, "aria-orientation": "horizontal",
+      class: "plot",
+      width: this.width,
+      height: HEIGHT,
+      tabindex: 0,
+      role: "slider",
+      "aria-label": "Close mix: time",
+      "aria-valuemin": 0,
+      "aria-valuemax": this.columns.length - 1,
+      "aria-orientation": "horizontal",
     });
     chart.append(svg("defs", {}, hatch("mix-unwatched", "unwatched"), hatch("mix-unknown", "unknown")));
     for (const part of [0, 0.5, 1]) {
-      chart.append(svg("line", { class: "grid", x1: LEFT, x2: right, y1: y(most * part), y2: y(most * part) }),
-        svg("text", { class: "tick", x: LEFT - 6, y: y(most * part) + 4, "text-anchor": "end" }, count(most * part)));
+      chart.append(
+        svg("line", { class: "grid", x1: LEFT, x2: right, y1: y(most * part), y2: y(most * part) }),
+        svg("text", { class: "tick", x: LEFT - 6, y: y(most * part) + 4, "text-anchor": "end" }, count(most * part)),
+      );
     }
     chart.append(...this.bands(x, y), ...ticks(this.history, this.columns, LEFT, right, TOP, bottom));
     chart.append(...before(this.history, this.columns, LEFT, right, TOP, bottom));
@@ -122,15 +135,35 @@ export class Mix {
   drawLegend() {
     const filter = this.state.mix === "first" ? "first_closer" : "kind";
     const focused = document.activeElement?.closest?.(".legend") ? document.activeElement.dataset.word : null;
-    const all = this.values.reduce((sum, value) => sum + this.shown.reduce((part, word) => part + (value[word] ?? 0), 0), 0);
-    put(this.legend, ...this.shown.map((word) => {
-      const number = this.values.reduce((sum, value) => sum + (value[word] ?? 0), 0);
-      const on = this.state[filter] === word;
-      return el("li", {}, el("button", {
-        type: "button", class: "legend-item", "aria-pressed": on, "data-word": word, title: `${on ? "Show all" : "Show only these closes"}`,
-        onclick: () => this.pick(filter, on ? null : word),
-      }, el("span", { class: `swatch k-${word}`, "aria-hidden": "true" }), `${say(this.words, word)} `, el("b", {}, count(number))));
-    }));
+    const all = this.values.reduce(
+      (sum, value) => sum + this.shown.reduce((part, word) => part + (value[word] ?? 0), 0),
+      0,
+    );
+    put(
+      this.legend,
+      ...this.shown.map((word) => {
+        const number = this.values.reduce((sum, value) => sum + (value[word] ?? 0), 0);
+        const on = this.state[filter] === word;
+        return el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              class: "legend-item",
+              "aria-pressed": on,
+              "data-word": word,
+              title: `${on ? "Show all" : "Show only these closes"}`,
+              onclick: () => this.pick(filter, on ? null : word),
+            },
+            el("span", { class: `swatch k-${word}`, "aria-hidden": "true" }),
+            `${say(this.words, word)} `,
+            el("b", {}, count(number)),
+          ),
+        );
+      }),
+    );
     if (this.shown.length === 0) put(this.legend, el("li", { class: "note" }, "No connection ended in this time."));
     else this.legend.append(el("li", { class: "legend-all" }, counted(all, "close")));
     if (focused) this.legend.querySelector(`[data-word="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
@@ -149,7 +182,16 @@ export class Mix {
     chart.addEventListener("pointerleave", () => move(null));
     chart.addEventListener("keydown", (event) => {
       const now = this.index ?? last;
-      const to = { ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: last, PageUp: now + 10, PageDown: now - 10 }[event.key];
+      const to = {
+        ArrowLeft: now - 1,
+        ArrowDown: now - 1,
+        ArrowRight: now + 1,
+        ArrowUp: now + 1,
+        Home: 0,
+        End: last,
+        PageUp: now + 10,
+        PageDown: now - 10,
+      }[event.key];
       if (to === undefined) return;
       event.preventDefault();
       move(to);
@@ -183,7 +225,9 @@ export class Mix {
     const to = this.history.wall(column.end_ns);
     const time = from ? `${clock(from)} to ${clock(to)}` : "time unknown";
     if (column.seconds === 0) return `${time}: not watched`;
-    const parts = this.shown.filter((word) => this.values[index][word] > 0).map((word) => `${say(this.words, word)} ${oneDigit(this.rate(index, word))}`);
+    const parts = this.shown
+      .filter((word) => this.values[index][word] > 0)
+      .map((word) => `${say(this.words, word)} ${oneDigit(this.rate(index, word))}`);
     return `${time}: ${parts.length ? `${oneDigit(this.total(index))} a minute; ${parts.reverse().join(", ")}` : "no closes"}`;
   }
 }

@@ -30,33 +30,77 @@ export class Services {
     const used = services.filter((service) => service.closed > 0 || service.opened > 0 || closing(service) > 0);
     const rows = used.filter((service) => wanted(service, state));
     const hidden = used.length - rows.length;
-    by("services-note").textContent = hidden > 0 ? `${count(hidden)} more hidden by the filters` : "by trouble; a service filters by its port";
-    const empty = used.length > 0 ? "No service fits the filters." : "Nothing yet. Each service that opens or accepts connections gets a line here.";
+    by("services-note").textContent =
+      hidden > 0 ? `${count(hidden)} more hidden by the filters` : "by trouble; a service filters by its port";
+    const empty =
+      used.length > 0
+        ? "No service fits the filters."
+        : "Nothing yet. Each service that opens or accepts connections gets a line here.";
     this.table.show(rows, state.sort ?? "trouble.desc", empty);
   }
 
   columns(dimensions) {
     const labels = dimensions.map((name, index) => ({
-      key: name, label: name.replaceAll("_", " "), value: (row) => row.labels[name] ?? null,
+      key: name,
+      label: name.replaceAll("_", " "),
+      value: (row) => row.labels[name] ?? null,
       cell: (row) => (index === dimensions.length - 1 ? this.link(row, name) : (row.labels[name] ?? null)),
     }));
     const quantile = (state, which) => (row) => row.quantiles?.[state]?.[`${which}_ns`] ?? null;
     const time = (state, which, label, title) => ({
-      key: `${state}_${which}`, label, title, num: true, value: quantile(state, which), cell: (row) => slow(quantile(state, which)(row), state),
+      key: `${state}_${which}`,
+      label,
+      title,
+      num: true,
+      value: quantile(state, which),
+      cell: (row) => slow(quantile(state, which)(row), state),
     });
-    const number = (key, label, title, value) => ({ key, label, title, num: true, value, cell: (row) => zero(value(row)) });
+    const number = (key, label, title, value) => ({
+      key,
+      label,
+      title,
+      num: true,
+      value,
+      cell: (row) => zero(value(row)),
+    });
     return [
       ...labels,
-      { key: "trouble", label: "trouble", title: "How much of it is out of the ordinary", num: true, value: (row) => row.trouble, cell: (row) => trouble(row.trouble) },
-      { key: "why", label: "what stands out", value: (row) => standsOut(row) || null, cell: (row) => standsOut(row) || null },
+      {
+        key: "trouble",
+        label: "trouble",
+        title: "How much of it is out of the ordinary",
+        num: true,
+        value: (row) => row.trouble,
+        cell: (row) => trouble(row.trouble),
+      },
+      {
+        key: "why",
+        label: "what stands out",
+        value: (row) => standsOut(row) || null,
+        cell: (row) => standsOut(row) || null,
+      },
       number("closed", "closed", "Connections that ended", (row) => row.closed),
-      { key: "peer", label: "peer first", title: "Closes in which the peer sent the first FIN", num: true, value: peerFirst, cell: (row) => (row.closed > 0 ? share(row.by_first_closer?.peer ?? 0, row.closed) : null) },
+      {
+        key: "peer",
+        label: "peer first",
+        title: "Closes in which the peer sent the first FIN",
+        num: true,
+        value: peerFirst,
+        cell: (row) => (row.closed > 0 ? share(row.by_first_closer?.peer ?? 0, row.closed) : null),
+      },
       number("resets_sent", "resets sent", "Resets that this end sent", (row) => row.resets_sent),
       number("resets_received", "rcvd", "Resets that the peer sent", (row) => row.resets_received),
       number("failed", "failed", "Connections that were never established", failures),
       number("fin_retransmits", "FIN again", "FINs that were sent again", (row) => row.fin_retransmits),
       number("close_wait", "CW now", "Sockets in CLOSE_WAIT now", (row) => row.sockets?.CLOSE_WAIT ?? null),
-      { key: "oldest", label: "oldest CW", title: "The oldest socket in CLOSE_WAIT", num: true, value: oldest, cell: (row) => slow(oldest(row), "CLOSE_WAIT", LONG_NS) },
+      {
+        key: "oldest",
+        label: "oldest CW",
+        title: "The oldest socket in CLOSE_WAIT",
+        num: true,
+        value: oldest,
+        cell: (row) => slow(oldest(row), "CLOSE_WAIT", LONG_NS),
+      },
       time("FIN_WAIT1", "p99", "FW1 p99", "FIN_WAIT1: 99 of 100 took no longer"),
       time("FIN_WAIT2", "p99", "FW2 p99", "FIN_WAIT2: 99 of 100 took no longer"),
       time("CLOSE_WAIT", "p99", "CW p99", "CLOSE_WAIT: 99 of 100 took no longer"),
@@ -69,25 +113,44 @@ export class Services {
   link(row, name) {
     const label = row.labels[name] ?? "unknown";
     if (name !== "service_port" || !/^\d+$/.test(label)) return label;
-    return el("button", { type: "button", class: "link-button", title: `Show only port ${label}`, "data-focus": `${row.labels.role ?? ""}:${label}`, onclick: () => this.pick(label) }, label);
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "link-button",
+        title: `Show only port ${label}`,
+        "data-focus": `${row.labels.role ?? ""}:${label}`,
+        onclick: () => this.pick(label),
+      },
+      label,
+    );
   }
 }
 
 /** A filter that the groups can answer hides the others. */
 function wanted(service, state) {
   const label = service.labels;
-  if (state.port && label.service_port !== undefined && /^\d+$/.test(label.service_port) && label.service_port !== state.port) return false;
+  if (
+    state.port &&
+    label.service_port !== undefined &&
+    /^\d+$/.test(label.service_port) &&
+    label.service_port !== state.port
+  )
+    return false;
   return !(state.process && label.process !== undefined && label.process !== state.process);
 }
 
-const closing = (service) => Object.entries(service.sockets ?? {}).reduce((sum, [state, number]) => sum + (state === "TIME_WAIT" ? 0 : number), 0);
+const closing = (service) =>
+  Object.entries(service.sockets ?? {}).reduce((sum, [state, number]) => sum + (state === "TIME_WAIT" ? 0 : number), 0);
 const peerFirst = (row) => (row.closed > 0 ? (row.by_first_closer?.peer ?? 0) / row.closed : null);
 const oldest = (row) => row.oldest_close_wait_ns || null;
 
 /** The API may give one number or one for each cause. */
 function failures(row) {
   const failed = row.handshake_failures;
-  return typeof failed === "object" && failed !== null ? Object.values(failed).reduce((sum, number) => sum + number, 0) : (failed ?? null);
+  return typeof failed === "object" && failed !== null
+    ? Object.values(failed).reduce((sum, number) => sum + number, 0)
+    : (failed ?? null);
 }
 
 /** A measured zero is shown, but quietly. */
@@ -115,7 +178,9 @@ function standsOut(row) {
   if (oldest(row) > LONG_NS) parts.push(`CLOSE_WAIT for ${duration(oldest(row))}`);
   if (row.resets_sent > 0) parts.push(counted(row.resets_sent, "reset sent", "resets sent"));
   if (failures(row) > 0) parts.push(`${count(failures(row))} never established`);
-  const late = ["FIN_WAIT2", "CLOSE_WAIT", "LAST_ACK", "FIN_WAIT1"].filter((state) => row.quantiles?.[state]?.p99_ns > SLOW_NS);
+  const late = ["FIN_WAIT2", "CLOSE_WAIT", "LAST_ACK", "FIN_WAIT1"].filter(
+    (state) => row.quantiles?.[state]?.p99_ns > SLOW_NS,
+  );
   if (parts.length < 2 && late.length > 0) parts.push(`slow ${late[0]}`);
   if (parts.length < 2 && row.fin_retransmits > 0) parts.push(`${counted(row.fin_retransmits, "FIN")} sent again`);
   return parts.slice(0, 2).join(", ");

@@ -54,7 +54,8 @@ export function set(changes, replace = false) {
 }
 
 /** Opens a close; from one to the next makes no entry for the back button. */
-export const open = (id) => go(closeUrl(id), openClose() !== null, { opened: history.state?.opened ?? openClose() === null });
+export const open = (id) =>
+  go(closeUrl(id), openClose() !== null, { opened: history.state?.opened ?? openClose() === null });
 
 /** Goes back to the overview. */
 export function shut() {

@@ -31,32 +31,59 @@ export function fins(close) {
 
 function remark(close, state) {
   const within = (text) => (state ? `${text} in ${state}` : text);
-  const connecting = (detail) => [`SYN_SENT ${duration(close.dwell_ns?.SYN_SENT) ?? "?"}`, detail].filter(Boolean).join(", ");
+  const connecting = (detail) =>
+    [`SYN_SENT ${duration(close.dwell_ns?.SYN_SENT) ?? "?"}`, detail].filter(Boolean).join(", ");
   switch (close.kind) {
-    case "active": case "passive": case "simultaneous": return null;
-    case "reset": return within(reset(close));
-    case "timed_out": return within({ keepalive: "keepalive unanswered", retransmission: "data unacknowledged", orphan: "orphan given up" }[close.timeout_cause] ?? "gave up");
-    case "killed": return within("by an administrator");
-    case "refused": case "connect_cancelled": return connecting("");
-    case "connect_timed_out": return connecting(close.total_retrans ? counted(close.total_retrans, "retry", "retries") : "");
-    case "no_free_port": return "no local port was free";
-    case "connect_failed": return connecting(close.error_name ?? (close.error ? `errno ${close.error}` : ""));
-    case "dropped": return within("never accepted");
-    default: return close.unknown?.kind ? `? ${WHY[close.unknown.kind] ?? close.unknown.kind.replaceAll("_", " ")}` : null;
+    case "active":
+    case "passive":
+    case "simultaneous":
+      return null;
+    case "reset":
+      return within(reset(close));
+    case "timed_out":
+      return within(
+        { keepalive: "keepalive unanswered", retransmission: "data unacknowledged", orphan: "orphan given up" }[
+          close.timeout_cause
+        ] ?? "gave up",
+      );
+    case "killed":
+      return within("by an administrator");
+    case "refused":
+    case "connect_cancelled":
+      return connecting("");
+    case "connect_timed_out":
+      return connecting(close.total_retrans ? counted(close.total_retrans, "retry", "retries") : "");
+    case "no_free_port":
+      return "no local port was free";
+    case "connect_failed":
+      return connecting(close.error_name ?? (close.error ? `errno ${close.error}` : ""));
+    case "dropped":
+      return within("never accepted");
+    default:
+      return close.unknown?.kind ? `? ${WHY[close.unknown.kind] ?? close.unknown.kind.replaceAll("_", " ")}` : null;
   }
 }
 
 /** Why a kind is unknown, short. */
 const WHY = {
-  seen_from_middle: "began before finwait", loss_in_interval: "events lost meanwhile", field_absent: "not shown by this kernel",
-  transition_missing: "a transition is missing", not_visible: "not visible to finwait", reset_or_late_data: "reset, or data after close",
+  seen_from_middle: "began before finwait",
+  loss_in_interval: "events lost meanwhile",
+  field_absent: "not shown by this kernel",
+  transition_missing: "a transition is missing",
+  not_visible: "not visible to finwait",
+  reset_or_late_data: "reset, or data after close",
 };
 
 function reset(close) {
   const words = {
     unread_data: close.reset_unread_bytes === null ? "unread data" : `unread ${bytes(close.reset_unread_bytes)}`,
-    so_linger_0: "SO_LINGER 0", disconnect: "disconnected", listener_closed: "listener closed", tcp_linger2: "TCP_LINGER2",
-    data_after_close: "data after close", keepalive: "keepalive unanswered", administrator: "by an administrator",
+    so_linger_0: "SO_LINGER 0",
+    disconnect: "disconnected",
+    listener_closed: "listener closed",
+    tcp_linger2: "TCP_LINGER2",
+    data_after_close: "data after close",
+    keepalive: "keepalive unanswered",
+    administrator: "by an administrator",
   };
   return words[close.reset_cause] ?? "reset";
 }

@@ -35,9 +35,23 @@ export class Stuck {
   /** `CLOSE_WAIT 1,204, oldest 3d04h: …` for each state that holds something. */
   sums(state, summary) {
     const stuck = Object.entries(summary?.stuck ?? {}).filter(([, sum]) => sum.count > 0 && sum.oldest_ns >= STUCK_NS);
-    put(by("stuck-sums"), stuck.map(([name, sum]) => el("button", {
-      type: "button", class: "sum", "aria-pressed": state.state === name, onclick: () => this.pick(state.state === name ? null : name),
-    }, el("b", {}, name), ` ${count(sum.count)}, oldest ${duration(sum.oldest_ns)}`, el("span", { class: "means" }, STUCK_MEANS[name] ?? ""))));
+    put(
+      by("stuck-sums"),
+      stuck.map(([name, sum]) =>
+        el(
+          "button",
+          {
+            type: "button",
+            class: "sum",
+            "aria-pressed": state.state === name,
+            onclick: () => this.pick(state.state === name ? null : name),
+          },
+          el("b", {}, name),
+          ` ${count(sum.count)}, oldest ${duration(sum.oldest_ns)}`,
+          el("span", { class: "means" }, STUCK_MEANS[name] ?? ""),
+        ),
+      ),
+    );
   }
 }
 
@@ -53,7 +67,9 @@ function columns() {
 function age(row) {
   const text = duration(row.age_ns);
   if (text === null) return el("span", { class: "none" }, "unknown");
-  return row.age_is_minimum ? el("span", { title: "at least: it was there when finwait began to look" }, `≥ ${text}`) : text;
+  return row.age_is_minimum
+    ? el("span", { title: "at least: it was there when finwait began to look" }, `≥ ${text}`)
+    : text;
 }
 
 function holder(row) {
@@ -64,7 +80,8 @@ function holder(row) {
 }
 
 const where = (row) => [
-  el("span", { class: "addr" }, endpoint(row.local_addr, row.local_port)), " → ",
+  el("span", { class: "addr" }, endpoint(row.local_addr, row.local_port)),
+  " → ",
   el("span", { class: "addr" }, endpoint(row.remote_addr, row.remote_port)),
 ];
 
@@ -75,7 +92,9 @@ function fits(row, state) {
 
 function empty(state) {
   const narrowed = ["state", "process", "port", "peer"].some((name) => state[name]);
-  return narrowed ? "Nothing in a closing state fits the filters." : "Nothing is stuck. What stays in a closing state for a second or more appears here, with who holds it.";
+  return narrowed
+    ? "Nothing in a closing state fits the filters."
+    : "Nothing is stuck. What stays in a closing state for a second or more appears here, with who holds it.";
 }
 
 /** What is stuck by the summary, in words: the most of it, and how much there is besides; null for nothing. */

@@ -44,12 +44,23 @@ export function before(history, columns, left, right, top, bottom) {
   const end = Math.min(right, scale(columns, left, right)(history.since_ns));
   if (end <= left + 1) return [];
   const text = "before finwait was started";
-  const field = svg("rect", { class: "unwatched", x: left, y: top, width: end - left, height: bottom - top }, svg("title", {}, text));
+  const field = svg(
+    "rect",
+    { class: "unwatched", x: left, y: top, width: end - left, height: bottom - top },
+    svg("title", {}, text),
+  );
   if (end - left < ROOM) return [field];
-  return [field, svg("text", { class: "unwatched-text", x: (left + end) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text)];
+  return [
+    field,
+    svg("text", { class: "unwatched-text", x: (left + end) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text),
+  ];
 }
 
 /** The hatch that `unwatched` and unknown kinds are filled with; its id must be unique in the page. */
 export const hatch = (id, name) =>
-  svg("pattern", { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-    svg("rect", { class: `${name}-ground`, width: 6, height: 6 }), svg("line", { class: `${name}-line`, x1: 0, y1: 0, x2: 0, y2: 6 }));
+  svg(
+    "pattern",
+    { id, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    svg("rect", { class: `${name}-ground`, width: 6, height: 6 }),
+    svg("line", { class: `${name}-line`, x1: 0, y1: 0, x2: 0, y2: 6 }),
+  );

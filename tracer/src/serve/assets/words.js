@@ -5,8 +5,15 @@ export const CLOSING = ["FIN_WAIT1", "FIN_WAIT2", "CLOSING", "CLOSE_WAIT", "LAST
 
 /** As the strip has them. */
 export const SHORT = {
-  SYN_SENT: "SS", SYN_RECV: "SR", ESTABLISHED: "EST",
-  FIN_WAIT1: "FW1", FIN_WAIT2: "FW2", CLOSING: "CLG", CLOSE_WAIT: "CW", LAST_ACK: "LA", TIME_WAIT: "TW",
+  SYN_SENT: "SS",
+  SYN_RECV: "SR",
+  ESTABLISHED: "EST",
+  FIN_WAIT1: "FW1",
+  FIN_WAIT2: "FW2",
+  CLOSING: "CLG",
+  CLOSE_WAIT: "CW",
+  LAST_ACK: "LA",
+  TIME_WAIT: "TW",
 };
 
 /** What time in a state means. */
@@ -30,10 +37,19 @@ export const STUCK_MEANS = {
 
 /** Kinds in the order of the stack: orderly below, trouble above. */
 export const KINDS = {
-  passive: "passive", active: "active", simultaneous: "simultaneous",
-  reset: "reset", timed_out: "timed out", refused: "refused", connect_timed_out: "no answer",
-  connect_cancelled: "cancelled", no_free_port: "no free port", connect_failed: "connect failed",
-  killed: "killed", dropped: "dropped", unknown: "unknown",
+  passive: "passive",
+  active: "active",
+  simultaneous: "simultaneous",
+  reset: "reset",
+  timed_out: "timed out",
+  refused: "refused",
+  connect_timed_out: "no answer",
+  connect_cancelled: "cancelled",
+  no_free_port: "no free port",
+  connect_failed: "connect failed",
+  killed: "killed",
+  dropped: "dropped",
+  unknown: "unknown",
 };
 
 export const FIRST_CLOSERS = { peer: "peer first", local: "local first", both: "both at once", unknown: "unknown" };
@@ -64,47 +80,79 @@ export const REASONS = {
 };
 
 export const EVIDENCE = {
-  syn_sent: "CLOSE → SYN_SENT", listener_child: "LISTEN → SYN_RECV", syn_crossed: "SYN_SENT → SYN_RECV",
-  established: "ESTABLISHED was entered", state_left: "a state was left that can only be reached one way",
-  fin_wait1: "FIN_WAIT1 was entered", fin_wait2: "FIN_WAIT2 was entered", close_wait: "CLOSE_WAIT was entered",
-  closing: "CLOSING was entered", last_ack: "LAST_ACK was entered",
-  sock_done: "the peer's FIN was received (SOCK_DONE)", sock_dead: "no descriptor referred to the socket (SOCK_DEAD)",
+  syn_sent: "CLOSE → SYN_SENT",
+  listener_child: "LISTEN → SYN_RECV",
+  syn_crossed: "SYN_SENT → SYN_RECV",
+  established: "ESTABLISHED was entered",
+  state_left: "a state was left that can only be reached one way",
+  fin_wait1: "FIN_WAIT1 was entered",
+  fin_wait2: "FIN_WAIT2 was entered",
+  close_wait: "CLOSE_WAIT was entered",
+  closing: "CLOSING was entered",
+  last_ack: "LAST_ACK was entered",
+  sock_done: "the peer's FIN was received (SOCK_DONE)",
+  sock_dead: "no descriptor referred to the socket (SOCK_DEAD)",
   sock_alive: "a descriptor still referred to the socket",
-  err_none: "no error on the socket", err_econnreset: "ECONNRESET", err_epipe: "EPIPE",
-  err_econnrefused: "ECONNREFUSED", err_etimedout: "ETIMEDOUT", err_econnaborted: "ECONNABORTED",
+  err_none: "no error on the socket",
+  err_econnreset: "ECONNRESET",
+  err_epipe: "EPIPE",
+  err_econnrefused: "ECONNREFUSED",
+  err_etimedout: "ETIMEDOUT",
+  err_econnaborted: "ECONNABORTED",
   err_other: "another error on the socket",
-  lock_owned: "a task held the socket's lock", lock_free: "nobody held the socket's lock: softirq or timer",
-  so_linger_0: "SO_LINGER with time 0", unread_data: "received data had not been read",
-  shutdown_none: "no direction was shut down", shutdown_send: "the sending direction was shut down",
+  lock_owned: "a task held the socket's lock",
+  lock_free: "nobody held the socket's lock: softirq or timer",
+  so_linger_0: "SO_LINGER with time 0",
+  unread_data: "received data had not been read",
+  shutdown_none: "no direction was shut down",
+  shutdown_send: "the sending direction was shut down",
   shutdown_both: "both directions were shut down",
-  same_segment: "two transitions made by one segment", other_segment: "two transitions made by different segments",
-  ack_pending: "the peer's FIN was not yet acknowledged", ack_sent: "the peer's FIN was acknowledged",
-  unsent: "data waited to be sent ahead of our FIN", all_acked: "everything sent was acknowledged, the FIN included",
-  unacked: "not everything sent was acknowledged", linger2_negative: "TCP_LINGER2 below 0",
-  probes_out: "keepalive probes were unanswered", retransmits: "retransmissions were unanswered",
+  same_segment: "two transitions made by one segment",
+  other_segment: "two transitions made by different segments",
+  ack_pending: "the peer's FIN was not yet acknowledged",
+  ack_sent: "the peer's FIN was acknowledged",
+  unsent: "data waited to be sent ahead of our FIN",
+  all_acked: "everything sent was acknowledged, the FIN included",
+  unacked: "not everything sent was acknowledged",
+  linger2_negative: "TCP_LINGER2 below 0",
+  probes_out: "keepalive probes were unanswered",
+  retransmits: "retransmissions were unanswered",
   no_inode: "no descriptor ever referred to the socket",
   same_sequence_space: "sequence numbers fit one connection from first to last event",
   unbroken_chain: "each state left was the last one entered, and nothing was lost",
-  reset_sent: "the kernel sent a reset", no_reset_sent: "the kernel sent no reset, and its hook lost nothing",
-  retransmits_seen: "every retransmission was seen", accepted: "a process was seen accepting it",
-  task_exiting: "the task was on its way out", kernel_thread: "a kernel thread held the socket",
+  reset_sent: "the kernel sent a reset",
+  no_reset_sent: "the kernel sent no reset, and its hook lost nothing",
+  retransmits_seen: "every retransmission was seen",
+  accepted: "a process was seen accepting it",
+  task_exiting: "the task was on its way out",
+  kernel_thread: "a kernel thread held the socket",
   time_wait_hook: "the kernel's time-wait functions or timers were seen",
-  socket_dump: "listings of the sockets showed it", same_tuple: "a later connection with the same addresses and ports",
+  socket_dump: "listings of the sockets showed it",
+  same_tuple: "a later connection with the same addresses and ports",
 };
 
 export const RESET_CAUSES = {
-  so_linger_0: "close() with SO_LINGER 0", unread_data: "close() with received data unread",
-  disconnect: "connect(AF_UNSPEC)", listener_closed: "the listener closed before it was accepted",
-  tcp_linger2: "TCP_LINGER2 below 0", data_after_close: "data came after close()",
-  keepalive: "keepalive probes were not answered", administrator: "an administrator destroyed the socket",
+  so_linger_0: "close() with SO_LINGER 0",
+  unread_data: "close() with received data unread",
+  disconnect: "connect(AF_UNSPEC)",
+  listener_closed: "the listener closed before it was accepted",
+  tcp_linger2: "TCP_LINGER2 below 0",
+  data_after_close: "data came after close()",
+  keepalive: "keepalive probes were not answered",
+  administrator: "an administrator destroyed the socket",
   kernel: "another reason of the kernel's",
 };
 
 export const CAUSES = {
-  close: "close()", shutdown: "shutdown()", process_exit: "the process exited without closing",
-  process_killed: "the process was killed", kernel_thread: "a kernel thread on somebody's behalf",
-  kernel_timer: "a timer gave up", administrator: "an administrator (ss -K)",
-  listener_closed: "the listener closed before it was accepted", disconnect: "connect(AF_UNSPEC)",
+  close: "close()",
+  shutdown: "shutdown()",
+  process_exit: "the process exited without closing",
+  process_killed: "the process was killed",
+  kernel_thread: "a kernel thread on somebody's behalf",
+  kernel_timer: "a timer gave up",
+  administrator: "an administrator (ss -K)",
+  listener_closed: "the listener closed before it was accepted",
+  disconnect: "connect(AF_UNSPEC)",
 };
 
 export const TIMEOUTS = {
@@ -114,10 +162,14 @@ export const TIMEOUTS = {
 };
 
 export const TIME_WAIT_ENDS = {
-  expired: "2MSL over", fin_wait2_timed_out: "given up: the peer's FIN never came",
-  reused_by_connect: "its place was taken by connect()", reused_by_syn: "its place was taken by a SYN",
-  reset_received: "ended by the peer's reset", late_data: "data came for it and was answered by a reset",
-  killed: "destroyed by an administrator", namespace_gone: "its network namespace ended",
+  expired: "2MSL over",
+  fin_wait2_timed_out: "given up: the peer's FIN never came",
+  reused_by_connect: "its place was taken by connect()",
+  reused_by_syn: "its place was taken by a SYN",
+  reset_received: "ended by the peer's reset",
+  late_data: "data came for it and was answered by a reset",
+  killed: "destroyed by an administrator",
+  namespace_gone: "its network namespace ended",
   never_allocated: "there was no room for it (tcp_max_tw_buckets, or memory)",
 };
 
