@@ -6,60 +6,53 @@ import { EVIDENCE, REASONS, say } from "./words.js";
 
 /** The facts of `{ close }` as a definition list. */
 export function facts({ close }) {
-  const unknown = (claim) =>
-    close.unknown?.[claim] && close.unknown[claim] !== "did_not_happen"
-      ? `unknown: ${say(REASONS, close.unknown[claim])}`
-      : "none";
-  const or = (value, claim) => value ?? el("span", { class: "none" }, unknown(claim));
-  const workload = close.workload;
-  const rows = [
-    [
-      "ended",
-      close.time
-        ? `${new Date(close.time).toLocaleDateString()} ${clockOf(close.time)}`
-        : el("span", { class: "none" }, "not seen"),
-    ],
+  const rows = [...course(close), ...place(close)].filter(([, value]) => value !== null);
+  return el(
+    "dl",
+    { class: "facts" },
+    rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+  );
+}
+
+/** How it went: names and values. What does not apply is null, what is not known says why. */
+function course(close) {
+  const none = (text) => el("span", { class: "none" }, text);
+  const why = (claim) => {
+    const reason = close.unknown?.[claim] ?? "did_not_happen";
+    return none(reason === "did_not_happen" ? "none" : `unknown: ${say(REASONS, reason)}`);
+  };
+  const or = (value, claim) => value ?? why(claim);
+  const idle = [close.idle_send_ns, close.idle_receive_ns].map((ns) => duration(ns) ?? "?");
+  return [
+    ["ended", close.time ? `${new Date(close.time).toLocaleDateString()} ${clockOf(close.time)}` : none("not seen")],
     ["life", or(duration(close.life_ns), "life_ns")],
-    ["local", endpoint(close.local_addr, close.local_port)],
-    ["remote", endpoint(close.remote_addr, close.remote_port)],
     ["opened by", or(owner(close.opener), "opener")],
     ["accepted by", or(owner(close.acceptor), "acceptor")],
     ["closed by", or(owner(close.closer), "closer")],
-    ["held by", close.holder ? owner(close.holder) : null],
+    ["held by", owner(close.holder)],
     ["handshake", or(duration(close.handshake_ns), "handshake_ns")],
     ["sent", or(bytesLong(close.sent_bytes), "sent_bytes")],
     ["received", or(bytesLong(close.received_bytes), "received_bytes")],
     ["round trip", or(close.srtt_us === null ? null : duration(close.srtt_us * 1000), "srtt_us")],
-    [
-      "sent again",
-      close.total_retrans === null ? el("span", { class: "none" }, "unknown") : String(close.total_retrans),
-    ],
-    [
-      "idle before the FIN",
-      close.idle_send_ns === null
-        ? null
-        : `sending ${duration(close.idle_send_ns)}, receiving ${duration(close.idle_receive_ns) ?? "?"}`,
-    ],
+    ["sent again", close.total_retrans === null ? none("unknown") : String(close.total_retrans)],
+    ["idle before the FIN", close.idle_send_ns === null ? null : `sending ${idle[0]}, receiving ${idle[1]}`],
     ["error", close.error ? (close.error_name ?? String(close.error)) : null],
-    [
-      "container",
-      workload?.container
-        ? `${workload.container.slice(0, 12)}${workload.runtime ? ` (${workload.runtime})` : ""}`
-        : null,
-    ],
-    ["unit", workload?.unit ?? null],
-    ["pod", workload?.pod ?? null],
+  ];
+}
+
+/** Where it was, and what it is called. */
+function place(close) {
+  const { container, runtime, unit, pod } = close.workload ?? {};
+  return [
+    ["local", endpoint(close.local_addr, close.local_port)],
+    ["remote", endpoint(close.remote_addr, close.remote_port)],
+    ["container", container ? container.slice(0, 12) + (runtime ? ` (${runtime})` : "") : null],
+    ["unit", unit ?? null],
+    ["pod", pod ?? null],
     ["netns, uid, mark", [close.netns, close.uid, close.mark].map((value) => value ?? "?").join(", ")],
     ["states", close.sequence.map((state) => (state === "unknown" ? "?" : state)).join(" → ")],
     ["connection", close.conn_id],
   ];
-  return el(
-    "dl",
-    { class: "facts" },
-    rows
-      .filter(([, value]) => value !== null)
-      .map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
-  );
 }
 
 /** Two tables: what proves each claim, and why the others are not known. */

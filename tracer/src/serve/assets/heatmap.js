@@ -3,7 +3,7 @@
 import { by, el, onWidth, put, svg } from "./dom.js";
 import { clock, count, counted, duration } from "./format.js";
 import { buckets } from "./history.js";
-import { before, hatch, scale, ticks } from "./timeaxis.js";
+import { before, scale, ticks } from "./timeaxis.js";
 import { CLOSING, STATE_MEANS } from "./words.js";
 
 const LEFT = 44;
@@ -106,7 +106,7 @@ class Panel {
     const [right, bottom] = [this.width - RIGHT, TOP + PLOT];
     const x = scale(this.columns, LEFT, right);
     const row = PLOT / (high - low + 1);
-    const y = (exponent) => bottom - (exponent - low) * row;
+    const y = (exponent) => bottom - (Math.min(high + 1, Math.max(low, exponent)) - low) * row;
     const chart = svg("svg", {
       class: "plot",
       width: this.width,
@@ -115,24 +115,30 @@ class Panel {
       role: "listbox",
       "aria-label": `${this.state}: ${STATE_MEANS[this.state]}; ${total === 0 ? "no closes" : "cells of time by duration"}`,
     });
-    const id = `hatch-${this.state}`;
     chart.append(
-      svg("defs", {}, hatch(id, "unwatched")),
       svg("rect", { class: "ground", x: LEFT, y: TOP, width: right - LEFT, height: PLOT }),
+      ...ticks(this.history, this.columns, LEFT, right, TOP, bottom),
+      ...this.marks(low, high, y, right),
+      ...before(this.history, this.columns, LEFT, right, TOP, bottom),
+      ...this.drawCells(x, y, row),
     );
-    chart.append(...ticks(this.history, this.columns, LEFT, right, TOP, bottom), ...this.marks(low, high, y, right));
-    chart.append(...before(this.history, this.columns, LEFT, right, TOP, bottom));
+    chart.append(this.frame);
+    this.listen(chart);
+    this.replace(chart);
+  }
+
+  /** One field for each cell that holds something, and the frame that marks one. */
+  drawCells(x, y, row) {
     const most = Math.max(2, ...this.cells.map((cell) => cell.number));
     for (const cell of this.cells) {
-      const top = y(Math.min(high, Math.max(low, cell.exponent))) - row;
       const [from, to] = [x(cell.column.start_ns), x(cell.column.end_ns)];
       const step = Math.min(STEPS - 1, Math.floor((Math.log(cell.number) / Math.log(most)) * STEPS));
       cell.x = (from + to) / 2;
-      cell.y = top + row / 2;
+      cell.y = y(cell.exponent) - row / 2;
       cell.node = svg("rect", {
         class: `cell h${step}${this.isOpen(cell) ? " open" : ""}`,
         x: from + 0.5,
-        y: top + 0.5,
+        y: cell.y - row / 2 + 0.5,
         width: Math.max(1, to - from - 1),
         height: Math.max(1, row - 1),
         role: "option",
@@ -140,17 +146,10 @@ class Panel {
         "aria-label": this.inWords(cell),
         "aria-selected": this.isOpen(cell),
       });
-      chart.append(cell.node);
     }
-    this.frame = svg("rect", {
-      class: "cell-frame",
-      visibility: "hidden",
-      width: Math.max(3, x(this.columns[0].end_ns) - LEFT + 1),
-      height: row + 1,
-    });
-    chart.append(this.frame);
-    this.listen(chart);
-    this.replace(chart);
+    const width = Math.max(3, x(this.columns[0].end_ns) - LEFT + 1);
+    this.frame = svg("rect", { class: "cell-frame", visibility: "hidden", width, height: row + 1 });
+    return this.cells.map((cell) => cell.node);
   }
 
   /** Puts the new chart in place of the old one; focus and the marked cell stay. */

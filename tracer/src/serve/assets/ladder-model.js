@@ -99,53 +99,37 @@ function accepted(close) {
 }
 
 function connecting(close) {
-  const at = entered(close, "SYN_SENT");
-  const by = owner(close.opener);
-  const notes = [by && `connect() by ${by}`];
-  if (close.kind === "no_free_port")
-    return [{ type: "point", at, state: "SYN_SENT", text: "no local port was free: no SYN was sent", bad: true }];
-  if (close.kind === "connect_failed")
-    return [
-      {
-        type: "arrow",
-        way: "out",
-        label: "SYN",
-        at,
-        state: "SYN_SENT",
-        notes,
-        unknown: "whether it left is not known",
-      },
-    ];
-  if (close.kind === "connect_timed_out" && close.total_retrans)
-    notes.push(`sent again ${counted(close.total_retrans, "time")}`);
-  const rows = [{ type: "arrow", way: "out", label: "SYN", at, state: "SYN_SENT", notes }];
-  if (passed(close, "SYN_RECV"))
-    rows.push({
-      type: "arrow",
-      way: "in",
-      label: "SYN",
-      at: entered(close, "SYN_RECV"),
-      state: "SYN_RECV",
-      notes: ["both ends opened at once"],
-    });
+  const syn = { type: "arrow", way: "out", label: "SYN", at: entered(close, "SYN_SENT"), state: "SYN_SENT" };
+  syn.notes = [owner(close.opener) && `connect() by ${owner(close.opener)}`];
+  if (close.kind === "no_free_port") {
+    return [{ ...syn, type: "point", text: "no local port was free: no SYN was sent", bad: true }];
+  }
+  if (close.kind === "connect_failed") return [{ ...syn, unknown: "whether it left is not known" }];
+  if (close.kind === "connect_timed_out" && close.total_retrans) {
+    syn.notes.push(`sent again ${counted(close.total_retrans, "time")}`);
+  }
+  return [syn, ...answered(close)];
+}
+
+/** What came back of the handshake. */
+function answered(close) {
+  const came = (label, state, note) => ({
+    type: "arrow",
+    way: "in",
+    label,
+    at: entered(close, state),
+    state,
+    notes: [note],
+  });
+  const rows = [];
+  const crossed = passed(close, "SYN_RECV");
+  if (crossed) rows.push(came("SYN", "SYN_RECV", "both ends opened at once"));
   if (passed(close, "ESTABLISHED")) {
     const took = duration(close.handshake_ns);
-    const label = passed(close, "SYN_RECV") ? "ACK" : "SYN, ACK";
-    rows.push({
-      type: "arrow",
-      way: "in",
-      label,
-      at: entered(close, "ESTABLISHED"),
-      state: "ESTABLISHED",
-      notes: [took && `handshake ${took}`],
-    });
+    rows.push(came(crossed ? "ACK" : "SYN, ACK", "ESTABLISHED", took && `handshake ${took}`));
   } else {
-    rows.push({
-      type: "gap",
-      ns: close.dwell_ns.SYN_SENT,
-      slow: close.kind === "connect_timed_out",
-      text: unanswered(close),
-    });
+    const slow = close.kind === "connect_timed_out";
+    rows.push({ type: "gap", ns: close.dwell_ns.SYN_SENT, slow, text: unanswered(close) });
   }
   return rows;
 }
@@ -427,43 +411,32 @@ function resetCause(close) {
 /** What is left behind in TIME_WAIT, and its end. */
 function afterwards(close, time_wait) {
   if (!time_wait) {
-    if (close.successor !== "time_wait") return [];
-    return [{ type: "gap", text: "TIME_WAIT goes on; its end was not seen, or has not come" }];
+    const goesOn = { type: "gap", text: "TIME_WAIT goes on; its end was not seen, or has not come" };
+    return close.successor === "time_wait" ? [goesOn] : [];
   }
   if (time_wait.end === "never_allocated")
     return [{ type: "point", text: say(TIME_WAIT_ENDS, time_wait.end), bad: true }];
   const rows = [];
   if (time_wait.time_wait_ns) {
     const again = time_wait.rearmed > 0 ? `, its timer set anew ${counted(time_wait.rearmed, "time")}` : "";
-    rows.push({
-      type: "gap",
-      ns: time_wait.time_wait_ns.max_ns,
-      text: `${span(time_wait.time_wait_ns).took} in TIME_WAIT${again}`,
-    });
+    const text = `${span(time_wait.time_wait_ns).took} in TIME_WAIT${again}`;
+    rows.push({ type: "gap", ns: time_wait.time_wait_ns.max_ns, text });
   }
-  const by = owner(time_wait.ended_by);
-  if (time_wait.ended) {
-    const known = time_wait.end !== "unknown";
-    const text = known
-      ? say(TIME_WAIT_ENDS, time_wait.end)
-      : `ended, why is not known: ${say(REASONS, time_wait.unknown?.end ?? "not_visible")}`;
-    rows.push({
-      type: "point",
-      at: time_wait.ended,
-      state: "gone",
-      text: text + (by ? ` by ${by}` : ""),
-      unknown: !known,
-    });
-  } else if (time_wait.unknown?.ended !== "did_not_happen") {
-    const what =
-      time_wait.entered || close.successor === "time_wait"
-        ? "the end of its TIME_WAIT"
-        : "what became of its mini-socket";
-    rows.push({
-      type: "point",
-      text: `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`,
-      unknown: true,
-    });
+  if (time_wait.ended) rows.push(gone(time_wait));
+  else if (time_wait.unknown?.ended !== "did_not_happen") {
+    const entered = time_wait.entered || close.successor === "time_wait";
+    const what = entered ? "the end of its TIME_WAIT" : "what became of its mini-socket";
+    const text = `${what}: ${say(REASONS, time_wait.unknown?.ended ?? "still_open")}`;
+    rows.push({ type: "point", text, unknown: true });
   }
   return rows;
+}
+
+/** The end of a mini-socket. */
+function gone(time_wait) {
+  const unknown = time_wait.end === "unknown";
+  const by = owner(time_wait.ended_by);
+  const why = say(REASONS, time_wait.unknown?.end ?? "not_visible");
+  const text = unknown ? `ended, why is not known: ${why}` : say(TIME_WAIT_ENDS, time_wait.end);
+  return { type: "point", at: time_wait.ended, state: "gone", text: by ? `${text} by ${by}` : text, unknown };
 }

@@ -46,67 +46,7 @@ export class Services {
       value: (row) => row.labels[name] ?? null,
       cell: (row) => (index === dimensions.length - 1 ? this.link(row, name) : (row.labels[name] ?? null)),
     }));
-    const quantile = (state, which) => (row) => row.quantiles?.[state]?.[`${which}_ns`] ?? null;
-    const time = (state, which, label, title) => ({
-      key: `${state}_${which}`,
-      label,
-      title,
-      num: true,
-      value: quantile(state, which),
-      cell: (row) => slow(quantile(state, which)(row), state),
-    });
-    const number = (key, label, title, value) => ({
-      key,
-      label,
-      title,
-      num: true,
-      value,
-      cell: (row) => zero(value(row)),
-    });
-    return [
-      ...labels,
-      {
-        key: "trouble",
-        label: "trouble",
-        title: "How much of it is out of the ordinary",
-        num: true,
-        value: (row) => row.trouble,
-        cell: (row) => trouble(row.trouble),
-      },
-      {
-        key: "why",
-        label: "what stands out",
-        value: (row) => standsOut(row) || null,
-        cell: (row) => standsOut(row) || null,
-      },
-      number("closed", "closed", "Connections that ended", (row) => row.closed),
-      {
-        key: "peer",
-        label: "peer first",
-        title: "Closes in which the peer sent the first FIN",
-        num: true,
-        value: peerFirst,
-        cell: (row) => (row.closed > 0 ? share(row.by_first_closer?.peer ?? 0, row.closed) : null),
-      },
-      number("resets_sent", "resets sent", "Resets that this end sent", (row) => row.resets_sent),
-      number("resets_received", "rcvd", "Resets that the peer sent", (row) => row.resets_received),
-      number("failed", "failed", "Connections that were never established", failures),
-      number("fin_retransmits", "FIN again", "FINs that were sent again", (row) => row.fin_retransmits),
-      number("close_wait", "CW now", "Sockets in CLOSE_WAIT now", (row) => row.sockets?.CLOSE_WAIT ?? null),
-      {
-        key: "oldest",
-        label: "oldest CW",
-        title: "The oldest socket in CLOSE_WAIT",
-        num: true,
-        value: oldest,
-        cell: (row) => slow(oldest(row), "CLOSE_WAIT", LONG_NS),
-      },
-      time("FIN_WAIT1", "p99", "FW1 p99", "FIN_WAIT1: 99 of 100 took no longer"),
-      time("FIN_WAIT2", "p99", "FW2 p99", "FIN_WAIT2: 99 of 100 took no longer"),
-      time("CLOSE_WAIT", "p99", "CW p99", "CLOSE_WAIT: 99 of 100 took no longer"),
-      time("LAST_ACK", "p99", "LA p99", "LAST_ACK: 99 of 100 took no longer"),
-      time("life", "p50", "life p50", "Half of the connections lived no longer"),
-    ];
+    return [...labels, ...FIGURES];
   }
 
   /** The last label; a port filters the page. */
@@ -127,6 +67,43 @@ export class Services {
   }
 }
 
+const closing = (service) =>
+  Object.entries(service.sockets ?? {}).reduce((sum, [state, number]) => sum + (state === "TIME_WAIT" ? 0 : number), 0);
+const peerFirst = (row) => (row.closed > 0 ? (row.by_first_closer?.peer ?? 0) / row.closed : null);
+const oldest = (row) => row.oldest_close_wait_ns || null;
+
+/** Of a column of figures, what is common to them. */
+const figure = (key, label, title, value, cell) => ({ key, label, title, num: true, value, cell });
+const number = (key, label, title, value) => figure(key, label, title, value, (row) => zero(value(row)));
+
+function time(state, which, label, title) {
+  const value = (row) => row.quantiles?.[state]?.[`${which}_ns`] ?? null;
+  return figure(`${state}_${which}`, label, title, value, (row) => slow(value(row), state));
+}
+
+/** The columns beside the labels. */
+const FIGURES = [
+  figure("trouble", "trouble", "How much of it is out of the ordinary", (row) => row.trouble, trouble),
+  { key: "why", label: "what stands out", value: standsOut, cell: standsOut },
+  number("closed", "closed", "Connections that ended", (row) => row.closed),
+  figure("peer", "peer first", "Closes in which the peer sent the first FIN", peerFirst, (row) =>
+    row.closed > 0 ? share(row.by_first_closer?.peer ?? 0, row.closed) : null,
+  ),
+  number("resets_sent", "resets sent", "Resets that this end sent", (row) => row.resets_sent),
+  number("resets_received", "rcvd", "Resets that the peer sent", (row) => row.resets_received),
+  number("failed", "failed", "Connections that were never established", failures),
+  number("fin_retransmits", "FIN again", "FINs that were sent again", (row) => row.fin_retransmits),
+  number("close_wait", "CW now", "Sockets in CLOSE_WAIT now", (row) => row.sockets?.CLOSE_WAIT ?? null),
+  figure("oldest", "oldest CW", "The oldest socket in CLOSE_WAIT", oldest, (row) =>
+    slow(oldest(row), "CLOSE_WAIT", LONG_NS),
+  ),
+  time("FIN_WAIT1", "p99", "FW1 p99", "FIN_WAIT1: 99 of 100 took no longer"),
+  time("FIN_WAIT2", "p99", "FW2 p99", "FIN_WAIT2: 99 of 100 took no longer"),
+  time("CLOSE_WAIT", "p99", "CW p99", "CLOSE_WAIT: 99 of 100 took no longer"),
+  time("LAST_ACK", "p99", "LA p99", "LAST_ACK: 99 of 100 took no longer"),
+  time("life", "p50", "life p50", "Half of the connections lived no longer"),
+];
+
 /** A filter that the groups can answer hides the others. */
 function wanted(service, state) {
   const label = service.labels;
@@ -139,11 +116,6 @@ function wanted(service, state) {
     return false;
   return !(state.process && label.process !== undefined && label.process !== state.process);
 }
-
-const closing = (service) =>
-  Object.entries(service.sockets ?? {}).reduce((sum, [state, number]) => sum + (state === "TIME_WAIT" ? 0 : number), 0);
-const peerFirst = (row) => (row.closed > 0 ? (row.by_first_closer?.peer ?? 0) / row.closed : null);
-const oldest = (row) => row.oldest_close_wait_ns || null;
 
 /** The API may give one number or one for each cause. */
 function failures(row) {
@@ -167,7 +139,7 @@ function slow(ns, state, bound = SLOW_NS) {
   return marked ? el("span", { class: "slow" }, `${text} !`) : text;
 }
 
-function trouble(number) {
+function trouble({ trouble: number }) {
   const text = number === 0 ? "0" : number < 10 ? number.toFixed(1) : count(Math.round(number));
   return el("span", { class: number >= 1 ? "slow" : number > 0 ? null : "zero" }, text);
 }
@@ -183,5 +155,5 @@ function standsOut(row) {
   );
   if (parts.length < 2 && late.length > 0) parts.push(`slow ${late[0]}`);
   if (parts.length < 2 && row.fin_retransmits > 0) parts.push(`${counted(row.fin_retransmits, "FIN")} sent again`);
-  return parts.slice(0, 2).join(", ");
+  return parts.slice(0, 2).join(", ") || null;
 }
