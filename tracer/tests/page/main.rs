@@ -3,6 +3,8 @@
 //!
 //! Screenshots are left in `target/page-screenshots`.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod address;
 mod ladders;
 mod live;

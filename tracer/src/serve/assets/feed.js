@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { by, el, put } from "./dom.js";
-import { clockOf, count, counted, duration } from "./format.js";
+import { clockOf, count, duration } from "./format.js";
 import { fits } from "./match.js";
 import { CELL, FILTERS, closeUrl, filtered } from "./state.js";
 import { route, strip } from "./strip.js";
@@ -14,6 +14,8 @@ const MOST = 400;
 const TICK_MS = 400;
 /** New rows at one tick; of more only the newest are shown, and it is said. */
 const ROWS_A_TICK = 40;
+/** Fewer than this are marked as new for a moment; more would only flicker. */
+const FRESH = 8;
 
 export class Feed {
   /** `open(id)` opens a close; `listed()` is called when the list has changed. */
@@ -135,7 +137,7 @@ export class Feed {
       ...news
         .slice(-ROWS_A_TICK)
         .reverse()
-        .map((close) => this.row(close, true)),
+        .map((close) => this.row(close, news.length < FRESH)),
     );
     while (this.list.children.length > MOST) {
       this.list.lastElementChild.remove();
@@ -207,8 +209,8 @@ export class Feed {
     if (this.failed) parts.push(`not loaded: ${this.failed}`);
     else if (this.paused) parts.push(`paused${waiting ? `, ${count(waiting)} new` : ""}`);
     else if (this.held && waiting) parts.push(`held while you point at it, ${count(waiting)} new`);
-    else if (this.missed > 0) parts.push(`${counted(this.missed, "close")} too fast to show`);
-    if (this.skipped > 0) parts.push(`${counted(this.skipped, "close")} skipped on the way here`);
+    else if (this.missed > 0) parts.push(`${count(this.missed)} too fast to show`);
+    if (this.skipped > 0) parts.push(`${count(this.skipped)} skipped on the way here`);
     const text = parts.join("; ");
     if (by("feed-note").textContent !== text) by("feed-note").textContent = text;
     this.listed();

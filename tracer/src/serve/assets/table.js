@@ -20,7 +20,11 @@ export class Table {
       this.body,
     );
     // A box that scrolls sideways must be reachable without a mouse.
-    this.box = el("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: 0 }, this.table);
+    this.box = el(
+      "div",
+      { class: "scroll", role: "region", "aria-label": `${caption}, the table`, tabindex: 0 },
+      this.table,
+    );
     this.empty = el("p", { class: "empty", hidden: true });
     put(box, this.box, this.empty);
   }
