@@ -195,7 +195,7 @@ fn every_answer_forbids_to_be_cached_framed_or_guessed_at() {
             "cache-control: no-store",
             "x-content-type-options: nosniff",
             "referrer-policy: no-referrer",
-            "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
         ] {
             assert!(answer.head.contains(header), "{path}: {header} in {}", answer.head);
         }

@@ -97,7 +97,7 @@ mod tests {
              @guest begin demo\n7 sides: all seen whole; lost 0\n@guest end demo 0\n@guest begin live\n{live}"
         );
         let transcript = Transcript::read(text.as_bytes());
-        let outcome = Outcome { transcript, timed_out, console: String::new() };
+        let outcome = Outcome { transcript, timed_out, spoiled: false, console: String::new() };
         judge(root.path(), &kernel.parse().unwrap(), &outcome, &[])
     }
 
