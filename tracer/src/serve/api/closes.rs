@@ -93,14 +93,14 @@ pub(super) async fn one(State(shared): State<Arc<Shared>>, Path(conn_id): Path<S
 /// What was asked for; an empty word asks for nothing.
 struct Filter<'a> {
     asked: &'a Asked,
-    peer: Option<Peer<'a>>,
+    peer: Option<Peer>,
 }
 
 /// An address, a network, or what is neither and fits none.
-enum Peer<'a> {
+enum Peer {
     Address(IpAddr),
     Network(IpNet),
-    Neither(&'a str),
+    Neither,
 }
 
 fn word(asked: &Option<String>) -> Option<&str> {
@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
         let peer = word(&asked.peer).map(|text| match (text.parse(), text.parse()) {
             (Ok(address), _) => Peer::Address(address),
             (_, Ok(network)) => Peer::Network(network),
-            _ => Peer::Neither(text),
+            _ => Peer::Neither,
         });
         Self { asked, peer }
     }
@@ -144,12 +144,12 @@ impl<'a> Filter<'a> {
     }
 }
 
-impl Peer<'_> {
+impl Peer {
     fn holds(&self, address: Option<IpAddr>) -> bool {
         match (self, address) {
             (Self::Address(asked), Some(address)) => *asked == address,
             (Self::Network(asked), Some(address)) => asked.contains(&address),
-            (Self::Neither(_), _) | (_, None) => false,
+            (Self::Neither, _) | (_, None) => false,
         }
     }
 }
