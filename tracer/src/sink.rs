@@ -24,8 +24,8 @@ pub(crate) use json::{CloseJson, OwnerJson, TimeWaitJson, WorkloadJson};
 pub use recording::RecordingSink;
 pub use table::{Look, TableSink};
 pub use text::safe;
-pub(crate) use when::utc_of;
 pub use verdict::{Ended, FinsResent, Resets, Slowest, Tally, Verdict};
+pub(crate) use when::utc_of;
 
 /// Takes records and writes them somewhere.
 pub trait Sink {

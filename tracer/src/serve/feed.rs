@@ -49,7 +49,10 @@ impl Feed {
                 self.close(&both.opener_side);
                 self.close(&both.acceptor_side);
             }
-            Record::TimeWait(record) => drop(self.send(Told::TimeWait(Arc::new(TimeWaitRecord::clone(record))))),
+            Record::TimeWait(record) => {
+                // Its close is told all the same.
+                let _ = self.send(Told::TimeWait(Arc::new(TimeWaitRecord::clone(record))));
+            }
             Record::Transition(_) => {}
         }
     }
@@ -68,7 +71,11 @@ impl Feed {
 
     /// Whether it was taken. Nobody takes anything any more when finwait ends.
     fn send(&self, told: Told) -> bool {
-        if self.patient { self.sender.blocking_send(told).is_ok() } else { self.sender.try_send(told).is_ok() }
+        if self.patient {
+            self.sender.blocking_send(told).is_ok()
+        } else {
+            self.sender.try_send(told).is_ok()
+        }
     }
 }
 

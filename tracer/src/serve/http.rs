@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use axum::{Extension, Router};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,8 +22,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::answers::Answers;
-use super::metrics::{self, Format};
 use super::feed::Told;
+use super::metrics::{self, Format};
 use super::reader::Reader;
 use super::recent::Recent;
 use super::{Access, Listening, Web, api, page};
@@ -118,9 +118,7 @@ pub(super) fn start(
         streams: Arc::new(Semaphore::new(STREAMS)),
         replay: web.replay,
     });
-    thread::Builder::new()
-        .name("http".to_owned())
-        .spawn(move || {
+    thread::Builder::new().name("http".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::spawn(keep(told, shared.clone()));
             accept(listener, shared).await;
@@ -133,10 +131,10 @@ pub(super) fn start(
 async fn keep(mut told: Receiver<Told>, shared: Arc<Shared>) {
     while let Some(told) = told.recv().await {
         if let (Told::Close(close), true) = (&told, shared.closes.receiver_count() > 0) {
-            let context = shared.reader.last_sheet().map(|sheet| Context {
-                host: sheet.snapshot.host.clone(),
-                clock: sheet.snapshot.clock,
-            });
+            let context = shared
+                .reader
+                .last_sheet()
+                .map(|sheet| Context { host: sheet.snapshot.host.clone(), clock: sheet.snapshot.clock });
             let json = serde_json::to_string(&CloseJson::new(close, &context.unwrap_or_default()));
             // Nobody may be left who listens.
             let _ = json.map(|json| shared.closes.send(json.into()));
@@ -164,7 +162,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 .max_buf_size(HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that breaks off, is too slow or sends nonsense is nobody's concern.
-            while tokio::time::timeout(CONNECTION_TIME, &mut served).await.is_err() && patience.is_for_a_stream() {}
+            while tokio::time::timeout(CONNECTION_TIME, &mut served).await.is_err()
+                && patience.is_for_a_stream()
+            {}
             drop(place);
         });
     }
@@ -203,10 +203,7 @@ async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            POLICY,
-        ),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

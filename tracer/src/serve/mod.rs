@@ -13,9 +13,9 @@ mod http;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod page;
 #[cfg(feature = "otlp")]
 mod push;
-mod page;
 mod reader;
 mod recent;
 pub mod service;

@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn every_file_of_the_page_is_served() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/assets");
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<_> = names.filter(|name| name != "index.html").collect();
         files.sort();
         assert_eq!(files, ASSETS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());

@@ -91,7 +91,8 @@ impl Recent {
 /// Each names the other's ends, in one network namespace or across two, and their lives overlap.
 fn are_two_ends(one: &CloseRecord, other: &CloseRecord) -> bool {
     let began = |close: &CloseRecord| close.steps.first().map(|step| step.at);
-    let overlap = |one: &CloseRecord, other: &CloseRecord| began(one).is_some_and(|at| at <= other.last_seen_at);
+    let overlap =
+        |one: &CloseRecord, other: &CloseRecord| began(one).is_some_and(|at| at <= other.last_seen_at);
     one.conn_id != other.conn_id
         && one.local.port.is_some()
         && one.remote.port.is_some()

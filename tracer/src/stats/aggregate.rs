@@ -104,6 +104,7 @@ impl Aggregator {
         let wall = record.ended.value().and_then(|ended| self.wall_of(ended.latest));
         let (summary, unproven) = self.parts(group);
         summary.time_wait(record, wall, unproven, hid_fin_wait2);
+        self.history.time_wait(record, hid_fin_wait2);
     }
 
     fn parts(&mut self, group: GroupIndex) -> (&mut Summary, &mut Unproven) {

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use finwait_core::MonoNs;
-use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, ResetDirection};
+use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, ResetDirection, TimeWaitRecord};
+use finwait_core::{MonoNs, TcpState};
 
 use super::histogram::{Histogram, SCALE};
-use super::summary::CLOSING_STATES;
+use super::summary::{CLOSING_STATES, narrow};
 
 /// Length of an interval.
 pub const INTERVAL_NS: u64 = 10_000_000_000;
@@ -86,6 +86,22 @@ impl History {
                 interval.durations[place].record(*ns);
             }
         }
+    }
+
+    /// Takes in what became of a time-wait socket. `hid_fin_wait2`: its close record left FIN_WAIT2 to this one.
+    pub(super) fn time_wait(&mut self, record: &TimeWaitRecord, hid_fin_wait2: bool) {
+        let Some(ended) = record.ended.value() else { return };
+        let Some(interval) = self.at(ended.latest) else { return };
+        let mut take = |state, span| {
+            let place = CLOSING_STATES.iter().position(|closing| *closing == state);
+            if let (Some(place), Some(ns)) = (place, narrow(span).value()) {
+                interval.durations[place].record(*ns);
+            }
+        };
+        if hid_fin_wait2 {
+            take(TcpState::FinWait2, &record.fin_wait2_ns);
+        }
+        take(TcpState::TimeWait, &record.time_wait_ns);
     }
 
     /// The interval of `at`; `None` of what is older than all that is kept.

@@ -6,14 +6,14 @@ mod aggregate;
 pub mod catalogue;
 pub mod family;
 mod groups;
-pub mod history;
 pub mod histogram;
+pub mod history;
 mod snapshot;
 mod summary;
 
 pub use aggregate::Aggregator;
-pub use history::{History, Interval};
 pub use groups::{Dimension, GroupIndex, Grouping, OTHER, PeerNetwork};
+pub use history::{History, Interval};
 pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
 pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
 

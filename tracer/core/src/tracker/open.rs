@@ -52,7 +52,8 @@ impl Tracker {
     /// established connection is looked at.
     #[must_use]
     pub fn closing(&self, limit: usize) -> Vec<ClosingConnection> {
-        let queue = |queue| self.table.of(queue).filter(|connection| is_closing(connection.state)).take(limit);
+        let queue =
+            |queue| self.table.of(queue).filter(|connection| is_closing(connection.state)).take(limit);
         queue(Queue::CloseWait).chain(queue(Queue::Moving)).map(|connection| self.look(connection)).collect()
     }
 

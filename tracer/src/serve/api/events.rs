@@ -10,9 +10,9 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::{Shared, refuse};
@@ -32,7 +32,8 @@ pub(super) async fn answer(
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many streams are open");
     };
     patience.for_a_stream();
-    let stream = Stream { closes: shared.closes.subscribe(), end: Instant::now() + STREAM_TIME, _place: place };
+    let stream =
+        Stream { closes: shared.closes.subscribe(), end: Instant::now() + STREAM_TIME, _place: place };
     let events = unfold(stream, |mut stream| async move {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))

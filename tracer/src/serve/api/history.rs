@@ -53,11 +53,15 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, Query(asked): Quer
 }
 
 fn interval_json(interval: &Interval, context: &Context) -> IntervalJson {
-    let durations = (0..CLOSING_STATES.len()).map(|state| (CLOSING_STATES[state].name(), interval.by_exponent(state)));
+    let durations =
+        (0..CLOSING_STATES.len()).map(|state| (CLOSING_STATES[state].name(), interval.by_exponent(state)));
     IntervalJson {
         start_ns: interval.start.0,
         time: utc_of(context, interval.start),
-        closes: interval.kinds().map(|(kind, count)| (kind.map_or(UNKNOWN, CloseKind::name), count)).collect(),
+        closes: interval
+            .kinds()
+            .map(|(kind, count)| (kind.map_or(UNKNOWN, CloseKind::name), count))
+            .collect(),
         first_closer: interval
             .first_closers()
             .map(|(first, count)| (first.map_or(UNKNOWN, FirstCloser::name), count))

@@ -47,7 +47,8 @@ struct QuantilesJson {
 pub(super) async fn answer(State(shared): State<Arc<Shared>>) -> Response {
     let Some(served) = shared.reader.sheet().await else { return too_early() };
     let groups = &served.snapshot.snapshot.groups;
-    let mut services: Vec<_> = groups.iter().filter(|group| group.summary.closes() > 0).map(service).collect();
+    let mut services: Vec<_> =
+        groups.iter().filter(|group| group.summary.closes() > 0).map(service).collect();
     services.sort_by(|one, other| other.trouble.total_cmp(&one.trouble).then(other.closed.cmp(&one.closed)));
     let labels = groups.first().map_or(&[][..], |other| &other.labels);
     let dimensions = labels.iter().map(|(name, _)| name.as_ref()).collect();
@@ -100,7 +101,8 @@ fn trouble(summary: &Summary) -> f64 {
     let share = (bad + resets_sent(summary) + handshake_failures(summary)) as f64 / closes * 10.0;
     let waits = [TcpState::FinWait1, TcpState::CloseWait, TcpState::LastAck];
     let slowest = Measure::all().filter(|measure| waits.iter().any(|state| state.name() == measure.name()));
-    let slowest = slowest.filter_map(|measure| summary.distribution(measure).histogram.quantile_seconds(0.99));
+    let slowest =
+        slowest.filter_map(|measure| summary.distribution(measure).histogram.quantile_seconds(0.99));
     let slow = slowest.fold(0.0, f64::max) / SLOW_SECONDS;
     share + slow.max(1.0).log2()
 }

@@ -64,7 +64,9 @@ impl Asked {
         is(&self.state, &|state| connection.state.name() == state)
             && is(&self.process, &|process| {
                 let owner = connection.owner.as_ref();
-                owner.is_some_and(|owner| owner.comm.to_string() == process || owner.tgid.to_string() == process)
+                owner.is_some_and(|owner| {
+                    owner.comm.to_string() == process || owner.tgid.to_string() == process
+                })
             })
             && now.since(connection.seen_since).is_some_and(|age| age >= older_ns)
     }

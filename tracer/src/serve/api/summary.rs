@@ -170,7 +170,8 @@ fn hooks(hooks: &Hooks) -> Vec<&'static str> {
 /// Closes in the intervals of the last minute.
 fn last_minute(snapshot: &Snapshot, now: MonoNs) -> u64 {
     let from = now.0.saturating_sub(MINUTE_NS);
-    let late = snapshot.history.intervals().rev().take_while(|interval| interval.start.0 + INTERVAL_NS > from);
+    let late =
+        snapshot.history.intervals().rev().take_while(|interval| interval.start.0 + INTERVAL_NS > from);
     late.map(crate::stats::Interval::closes).sum()
 }
 
@@ -205,9 +206,10 @@ fn handshake_failures(total: &Summary) -> Counts {
 
 /// Mini-sockets are none of them, so TIME_WAIT is left out.
 fn sockets(snapshot: &Snapshot) -> Counts {
-    let followed = TcpState::ALL.iter().zip(snapshot.sockets).filter(|(state, _)| {
-        !matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::Close)
-    });
+    let followed = TcpState::ALL
+        .iter()
+        .zip(snapshot.sockets)
+        .filter(|(state, _)| !matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::Close));
     followed.map(|(state, count)| (state.name(), count as u64)).collect()
 }
 
