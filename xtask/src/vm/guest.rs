@@ -54,6 +54,19 @@ pub(super) struct Outcome {
     pub(super) console: String,
 }
 
+impl Outcome {
+    /// Why another boot may tell more, if it may.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        if self.spoiled {
+            Some("its emulator ran an instruction that was gone")
+        } else if self.timed_out {
+            Some("it stood still")
+        } else {
+            None
+        }
+    }
+}
+
 /// The emulator; killed when this is dropped.
 struct Emulator(Child);
 

@@ -42,15 +42,31 @@ load_modules() {
     done </etc/modules
 }
 
+# The live tests with these arguments; what they print is kept too.
+live() (
+    set -o pipefail
+    "@LIVE@" "$@" 2>&1 | tee -a /tmp/live
+)
+
+# The tests that failed, as libtest lists them at the end.
+failed() {
+    sed -n '/^failures:$/,$ s/^    \([a-z0-9_:]*\)$/\1/p' /tmp/live | sort -u
+}
+
 part kernel uname -r
 part modules load_modules
 part doctor "@FINWAIT@" doctor
 part demo "@FINWAIT@" demo
 export FINWAIT_ROWS=/tmp/rows
 mkdir "$FINWAIT_ROWS"
-part live "@LIVE@" --show-output @TESTS@
+part live live --show-output @TESTS@
 if [ -n "@ALONE@" ]; then
-    part alone "@LIVE@" --show-output --test-threads=1 --exact @ALONE@
+    part alone live --show-output --test-threads=1 --exact @ALONE@
+fi
+again=$(failed)
+if [ -n "$again" ]; then
+    # Names have no blanks: every word is one.
+    part again live --show-output --test-threads=1 --exact $again
 fi
 part rows sh -c 'cat "$FINWAIT_ROWS"/*'
 sync
