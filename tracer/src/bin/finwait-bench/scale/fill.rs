@@ -4,11 +4,13 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::served::Served;
-use super::traffic::{Script, Traffic};
+use super::traffic::{SECOND_NS, Script, Traffic};
 use super::{memory, scrape};
 
 /// Services of the connections, and processes that have them.
 const SERVICES: u64 = 100;
+/// Connections a second.
+const RATE: u64 = 50_000;
 /// Connections taken in between two watermarks.
 const BATCH: u64 = 500;
 
@@ -24,7 +26,7 @@ pub(crate) struct FillArgs {
 /// before finwait.
 pub(crate) fn run(args: FillArgs) -> Result<()> {
     let mut served = Served::start(usize::try_from(args.live)?)?;
-    let mut script = Script::new(Traffic { services: SERVICES });
+    let mut script = Script::new(Traffic { services: SERVICES }, SECOND_NS / RATE);
     served.take(&script.begin())?;
     served.scraped(scrape::FORMATS[0].1)?;
     let before = memory::resident("self")?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::served::Served;
-use super::traffic::{Script, Traffic};
+use super::traffic::{SECOND_NS, Script, Traffic};
 use crate::numbers::median;
 
 /// Formats, by what a scraper asks for.
@@ -19,6 +19,8 @@ pub(super) const FORMATS: [(&str, &str); 2] =
 const FRESH: Duration = Duration::from_millis(300);
 /// Timed ones.
 const SCRAPES: usize = 21;
+/// Connections a second.
+const RATE: u64 = 10_000;
 /// Closes in each group.
 const CLOSES: u64 = 100;
 
@@ -62,7 +64,7 @@ pub(super) fn scrape(address: SocketAddr, accept: &str) -> Result<Scraped> {
 /// Prints the median of the milliseconds that a scrape takes, and its bytes.
 pub(crate) fn run(args: &ScrapeArgs) -> Result<()> {
     let mut served = Served::start(finwait_core::TrackerConfig::default().capacity)?;
-    let mut script = Script::new(Traffic::of_groups(args.groups));
+    let mut script = Script::new(Traffic::of_groups(args.groups), SECOND_NS / RATE);
     served.take(&script.begin())?;
     for first in (0..args.groups * CLOSES).step_by(100) {
         (first..first + 100).for_each(|number| script.open(number));

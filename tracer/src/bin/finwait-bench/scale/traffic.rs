@@ -15,8 +15,7 @@ use finwait_core::{
 
 const NETNS: NetNs = NetNs(4_026_531_840);
 const MILLI: u64 = 1_000_000;
-/// Kept apart from the next connection's.
-const STEP_NS: u64 = 1000;
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// What connections look like.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +35,8 @@ impl Traffic {
 #[derive(Debug)]
 pub(super) struct Script {
     traffic: Traffic,
+    /// Between two connections
+    step_ns: u64,
     now: u64,
     transitions: u64,
     accepts: u64,
@@ -45,9 +46,9 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(traffic: Traffic) -> Self {
-        let made = Vec::new();
-        Self { traffic, now: 1_000_000 * MILLI, transitions: 0, accepts: 0, arms: 0, expiries: 0, made }
+    pub(super) fn new(traffic: Traffic, step_ns: u64) -> Self {
+        let (now, made) = (1000 * SECOND_NS, Vec::new());
+        Self { traffic, step_ns, now, transitions: 0, accepts: 0, arms: 0, expiries: 0, made }
     }
 
     /// What every stream begins with.
@@ -97,7 +98,7 @@ impl Script {
             self.change(number, 0, Close, SynSent, |change| by(change, task));
             self.change(number, wait, SynSent, Established, |_| {});
         }
-        self.now += STEP_NS;
+        self.now += self.step_ns;
     }
 
     /// The connection is closed, by an exchange of FINs; one that was opened here leaves a time-wait socket.
@@ -124,7 +125,6 @@ impl Script {
                 received_fin(change, 1);
             });
         }
-        self.now += STEP_NS;
     }
 
     /// The connection's time-wait socket is over.
