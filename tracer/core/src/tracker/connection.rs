@@ -60,6 +60,8 @@ pub(crate) struct Closing {
     /// Nothing kept our FIN back when it was queued: no data ahead of it, none on its way that could fill the congestion
     /// window, and the peer's window open
     pub(crate) fin_left_at_once: Option<bool>,
+    /// total_retrans when our FIN was queued
+    pub(crate) retrans_before: Option<u32>,
     /// At the first FIN
     pub(crate) idle_send_ns: Option<u64>,
     /// At the first FIN
@@ -259,6 +261,7 @@ impl Connection {
         let queued_fin =
             matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) && change.old != change.new;
         if queued_fin {
+            self.closing.retrans_before = tcp.total_retrans;
             self.closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             let waiting = difference(tcp.write_seq, tcp.snd_una);
             self.closing.fin_left_at_once =

@@ -19,6 +19,8 @@ pub(crate) struct Hooked {
     /// The last one sent
     pub(crate) sent: Option<SentReset>,
     pub(crate) retransmits: FinRetransmits,
+    /// Segments that could not be sent again
+    pub(crate) failed_retransmits: u32,
     pub(crate) acceptor: Option<Owner>,
 }
 
@@ -31,6 +33,7 @@ impl Hooked {
     /// What was sent again and why; a segment that could not be sent went nowhere.
     pub(crate) fn sent_again(&mut self, event: &RetransmitEvent) {
         if event.failed == Some(true) {
+            self.failed_retransmits = self.failed_retransmits.saturating_add(1);
             return;
         }
         let again = &mut self.retransmits;
