@@ -7,6 +7,7 @@ mod audit;
 mod connection;
 mod hooked;
 mod open;
+mod population;
 mod sockets;
 mod table;
 mod time_wait;
@@ -20,6 +21,8 @@ pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
 pub(crate) use self::hooked::SentReset;
 pub use self::open::ClosingConnection;
+use self::population::Ungrouped;
+pub use self::population::{GroupId, GroupPopulation, Grouping, OpenConnection};
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
@@ -87,6 +90,7 @@ pub struct Tracker {
     /// The dump of connections under way
     listing: Option<Listing>,
     workloads: Workloads,
+    grouping: Box<dyn Grouping>,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -97,9 +101,15 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// An empty tracker.
+    /// An empty tracker, to which all connections are one group.
     #[must_use]
     pub fn new(config: TrackerConfig) -> Self {
+        Self::with_grouping(config, Box::new(Ungrouped))
+    }
+
+    /// An empty tracker, which counts open connections by the groups that `grouping` puts them into.
+    #[must_use]
+    pub fn with_grouping(config: TrackerConfig, grouping: Box<dyn Grouping>) -> Self {
         Self {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
@@ -108,6 +118,7 @@ impl Tracker {
             tier: Tier::TpBtf,
             listing: None,
             workloads: Workloads::default(),
+            grouping,
             table: Table::new(),
             time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
@@ -213,6 +224,7 @@ impl Tracker {
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
+        self.table.pass(at);
         self.forget_handshakes(at);
         self.settle(at);
         self.time_waits.advance(at, &self.audit);
@@ -236,6 +248,7 @@ impl Tracker {
     fn state_change(&mut self, change: &StateChange) {
         self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
+        self.table.pass(change.at);
         if let Some(listing) = &mut self.listing {
             listing.touch(change);
         }
@@ -283,20 +296,27 @@ impl Tracker {
 
     fn accept(&mut self, event: &AcceptEvent) {
         self.audit.number(event.stream, event.seq, event.at);
-        if let Some(connection) = self.subject(&event.subject) {
+        let Some(slot) = self.slot_of(&event.subject) else { return };
+        if let Some(connection) = self.table.get_mut(slot) {
             connection.hooked_mut().accepted(event);
         }
+        self.regroup(slot);
+        self.table.accepted(slot);
     }
 
     /// The connection that a hook was called for.
     fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
+        let slot = self.slot_of(subject)?;
+        self.table.get_mut(slot)
+    }
+
+    fn slot_of(&self, subject: &Subject) -> Option<Slot> {
         if subject.kind != SocketKind::Full {
             return None;
         }
         let by_cookie = subject.cookie.and_then(|cookie| self.table.find(SocketKey::Cookie(cookie)));
         let by_address = || self.table.find(SocketKey::Address(subject.sock_addr?));
-        let slot = by_cookie.or_else(by_address)?;
-        self.table.get_mut(slot)
+        by_cookie.or_else(by_address)
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -380,6 +400,8 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
+        self.regroup(slot);
+        self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
         self.leave_time_wait(slot, change);
     }
 

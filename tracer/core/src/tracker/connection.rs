@@ -153,6 +153,12 @@ impl Connection {
         }
     }
 
+    /// Who opened it, or accepted, or closed, or had a descriptor of it when it was listed.
+    pub(crate) fn known_owner(&self) -> Option<Owner> {
+        let accepted = self.hooked.as_ref().and_then(|hooked| hooked.acceptor);
+        self.opener.or(accepted).or(self.closer.map(|(_, owner)| owner)).or(self.holder)
+    }
+
     pub(crate) fn last(&self) -> Option<&Trace> {
         self.trace.last()
     }
