@@ -400,7 +400,10 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
-        self.regroup(slot);
+        self.table.learn_role(slot, (change.old, change.new));
+        if change.new != TcpState::Close {
+            self.regroup(slot);
+        }
         self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
         self.leave_time_wait(slot, change);
     }

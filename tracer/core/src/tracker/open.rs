@@ -62,6 +62,12 @@ impl Tracker {
         queue(Queue::CloseWait).chain(queue(Queue::Moving)).map(|connection| self.look(connection)).collect()
     }
 
+    /// The newest event time that was observed.
+    #[must_use]
+    pub fn now(&self) -> MonoNs {
+        self.table.now()
+    }
+
     /// How much it may hold.
     #[must_use]
     pub fn config(&self) -> TrackerConfig {

@@ -27,6 +27,12 @@ pub struct OpenConnection<'a> {
 }
 
 impl OpenConnection<'_> {
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> TcpState {
+        self.connection.state
+    }
+
     /// Which end opened.
     #[must_use]
     pub fn role(&self) -> Option<Role> {

@@ -108,6 +108,10 @@ impl Table {
         self.now = self.now.max(at);
     }
 
+    pub(crate) fn now(&self) -> MonoNs {
+        self.now
+    }
+
     /// See [`Population`].
     pub(crate) fn population(&self) -> &Population {
         &self.population
@@ -214,9 +218,8 @@ impl Table {
         self.nodes.get(slot as usize)?.as_ref()?.role
     }
 
-    /// What a step tells of how the connection came about. Where accept() is seen, an accepted connection counts as opened
-    /// from then on, so that its owner is known; or from the next step on, should it have escaped.
-    pub(crate) fn opens(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
+    /// What a step tells of how the connection came about.
+    pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) {
         let Some(node) = self.node_mut(slot) else { return };
         match (old, new) {
             (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
@@ -224,6 +227,12 @@ impl Table {
             (TcpState::SynSent, _) | (_, TcpState::SynSent) => node.role = node.role.or(Some(Role::Opened)),
             _ => {}
         }
+    }
+
+    /// Counts an opened connection. Where accept() is seen, an accepted one counts from then on, so that its owner is known; or
+    /// from the next step on, should it have escaped.
+    pub(crate) fn opens(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
+        let Some(node) = self.node_mut(slot) else { return };
         let established = new == TcpState::Established && old != TcpState::Established;
         match node.opening {
             Opening::Not if established && accepts_seen && node.role == Some(Role::Accepted) => {
