@@ -15,14 +15,16 @@ use tracer_common::TcpState;
 use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
+use crate::id::BootId;
 use crate::observation::{Hooks, StateChange};
 use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
-use crate::tracker::{Audit, Connection, difference};
+use crate::tracker::{Audit, Connection, Trace, difference};
 
 /// What is known of the whole stream when a connection's record is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
+    pub(crate) boot: BootId,
     pub(crate) audit: &'a Audit,
     pub(crate) hooks: Hooks,
     /// The newest event of all
@@ -46,7 +48,7 @@ impl View<'_> {
 pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
     let continuity = Continuity::of(connection, view.audit, view.seen_until);
     let role = role(connection, &continuity);
-    let end = connection.end.as_deref();
+    let (end, surroundings) = (connection.end(), connection.surroundings());
     let ending = Ending::of(connection, end, role.value().copied());
     let ending = match end {
         Some(end) => reset::with_hook(ending, connection, end, view),
@@ -56,23 +58,23 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
     let waves = waves::waves(connection, &continuity, &ending);
     let (cause, exit_signal) = owners::cause(connection, &continuity, &ending, view);
     CloseRecord {
-        conn_id: connection.id,
+        conn_id: connection.id(view.boot),
         family: connection.family,
         local: connection.tuple.local,
         remote: connection.tuple.remote,
-        netns: connection.netns,
-        cgroup: connection.cgroup,
+        netns: surroundings.netns,
+        cgroup: surroundings.cgroup,
         workload: None,
-        uid: connection.uid,
-        mark: connection.mark,
-        is_mptcp: connection.is_mptcp,
+        uid: surroundings.uid,
+        mark: surroundings.mark,
+        is_mptcp: surroundings.is_mptcp,
         closed_at: end.map(|end| end.at),
         last_seen_at: connection.last_seen_at(),
         seen_from: seen_from(connection),
         opener: owners::opener(connection, &continuity, &role),
         acceptor: owners::acceptor(connection, &continuity, &role, view),
         closer: owners::closer(connection, &continuity),
-        holder: connection.holder,
+        holder: connection.holder.as_deref().copied(),
         cause,
         exit_signal,
         wave_times: times::times(connection, &continuity, &ending, &waves, &dwells),
@@ -89,11 +91,11 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         srtt_us: round_trip(connection),
         error: error(connection),
         total_retrans: end.and_then(|end| end.tcp.total_retrans),
-        idle_send_ns: connection.closing.idle_send_ns,
-        idle_receive_ns: connection.closing.idle_receive_ns,
+        idle_send_ns: connection.closing().idle_send_ns,
+        idle_receive_ns: connection.closing().idle_receive_ns,
         chain_breaks: continuity.chain_breaks,
-        steps: connection.trace.iter().map(|trace| trace.step).collect(),
-        steps_dropped: connection.steps_dropped,
+        steps: connection.trace().iter().map(Trace::step).collect(),
+        steps_dropped: connection.steps_dropped(),
         kind: ending.kind,
         reset: ending.reset,
         timeout: ending.timeout,
@@ -106,7 +108,7 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
 /// Whether the time-wait socket that `connection` leaves begins in FIN_WAIT2, by its last transition alone; `None` if it
 /// leaves none, as far as that shows.
 pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<bool>> {
-    let ending = Ending::of(connection, connection.end.as_deref(), None);
+    let ending = Ending::of(connection, connection.end(), None);
     match ending.successor {
         Claim::Known { value: Successor::TimeWait, evidence } => {
             Some(Claim::Known { value: false, evidence })
@@ -119,7 +121,7 @@ pub(crate) fn time_wait_from_fin_wait2(connection: &Connection) -> Option<Claim<
 }
 
 fn seen_from(connection: &Connection) -> SeenFrom {
-    match connection.trace.first().map(|trace| trace.step) {
+    match connection.trace().first().map(Trace::step) {
         Some(first) if continuity::is_birth(first) => SeenFrom::Handshake,
         Some(first) if first.new == TcpState::Close && !connection.listed => SeenFrom::CloseOnly,
         _ => SeenFrom::Middle,
@@ -127,7 +129,7 @@ fn seen_from(connection: &Connection) -> SeenFrom {
 }
 
 fn role(connection: &Connection, continuity: &Continuity) -> Claim<Role> {
-    let steps = || continuity.proven(connection).map(|trace| trace.step);
+    let steps = || continuity.proven(connection).map(Trace::step);
     let crossed = steps().any(|s| (s.old, s.new) == (TcpState::SynSent, TcpState::SynRecv));
     let opened = steps().any(|s| s.new == TcpState::SynSent || s.old == TcpState::SynSent);
     let accepted = steps().any(|s| (s.old, s.new) == (TcpState::Listen, TcpState::SynRecv));
@@ -143,9 +145,9 @@ fn role(connection: &Connection, continuity: &Continuity) -> Claim<Role> {
 /// FIN_WAIT1 alone does not tell: the peer's FIN may be under way, and data waiting ahead of ours. What it is left for does.
 fn first_closer(connection: &Connection, continuity: &Continuity) -> Claim<FirstCloser> {
     use TcpState::{CloseWait, Closing, FinWait1, FinWait2, LastAck};
-    for step in continuity.proven(connection).map(|trace| trace.step).filter(|step| step.old != step.new) {
+    for step in continuity.proven(connection).map(Trace::step).filter(|step| step.old != step.new) {
         match (step.old, step.new) {
-            (_, Closing) => return crossed(connection.closing.unsent_at_closing_bytes),
+            (_, Closing) => return crossed(connection.closing().unsent_at_closing_bytes),
             (_, FinWait2) => return Claim::known(FirstCloser::Local, [Evidence::FinWait2]),
             (_, CloseWait) => return Claim::known(FirstCloser::Peer, [Evidence::CloseWait]),
             // CLOSING was entered unseen: whether our FIN had left by then, too.
@@ -156,7 +158,7 @@ fn first_closer(connection: &Connection, continuity: &Continuity) -> Claim<First
             _ => {}
         }
     }
-    Claim::Unknown(if connection.end.is_some() { Reason::DidNotHappen } else { Reason::EndNotSeen })
+    Claim::Unknown(if connection.end().is_some() { Reason::DidNotHappen } else { Reason::EndNotSeen })
 }
 
 /// The peer's FIN found ours unacknowledged: on its way, or still behind `unsent` data.
@@ -171,7 +173,7 @@ fn crossed(unsent_bytes: Option<u32>) -> Claim<FirstCloser> {
 /// The connection ended in FIN_WAIT1; where data still waited ahead of our FIN, nobody has sent one.
 fn left_fin_wait1(connection: &Connection) -> Claim<FirstCloser> {
     let unsent = |end: &StateChange| difference(end.tcp.write_seq, end.tcp.snd_nxt);
-    match connection.end.as_deref().map(unsent) {
+    match connection.end().map(unsent) {
         Some(Some(0)) => Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
         Some(Some(_)) => Claim::Unknown(Reason::DidNotHappen),
         Some(None) => Claim::Unknown(Reason::FieldAbsent),
@@ -180,20 +182,20 @@ fn left_fin_wait1(connection: &Connection) -> Claim<FirstCloser> {
 }
 
 fn life(connection: &Connection, continuity: &Continuity) -> Claim<u64> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     if !continuity.whole {
         return Claim::Unknown(continuity.missing);
     }
-    span(connection.trace.first().map(|trace| trace.step.at), end.at)
+    span(connection.trace().first().map(|trace| trace.at), end.at)
 }
 
 fn handshake(connection: &Connection, continuity: &Continuity) -> Claim<u64> {
     let at = |found: fn(TcpState, TcpState) -> bool| {
-        continuity.proven(connection).map(|t| t.step).find(|s| found(s.old, s.new)).map(|s| s.at)
+        continuity.proven(connection).map(Trace::step).find(|s| found(s.old, s.new)).map(|s| s.at)
     };
     let sent = at(|old, new| (old, new) == (TcpState::Close, TcpState::SynSent));
     let established = at(|old, new| new == TcpState::Established && old != new);
-    match (sent, established, continuity.proven(connection).next().map(|t| t.step.old)) {
+    match (sent, established, continuity.proven(connection).next().map(|t| t.old)) {
         (Some(sent), Some(established), _) => span(Some(sent), established),
         (Some(_), None, _) => Claim::Unknown(Reason::DidNotHappen),
         (None, _, Some(TcpState::Listen)) => Claim::Unknown(Reason::NotVisible),
@@ -210,7 +212,7 @@ fn span(from: Option<MonoNs>, to: MonoNs) -> Claim<u64> {
 
 /// The kernel keeps 0 until a round trip was measured.
 fn round_trip(connection: &Connection) -> Claim<u32> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     match end.tcp.srtt_us {
         Some(0) => Claim::Unknown(Reason::DidNotHappen),
         Some(srtt_us) => Claim::known(srtt_us, [Evidence::StateLeft]),
@@ -219,7 +221,7 @@ fn round_trip(connection: &Connection) -> Claim<u32> {
 }
 
 fn error(connection: &Connection) -> Claim<i32> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     match end.err {
         Some(err) => Claim::known(err, [kind::error_evidence(err)]),
         None => Claim::Unknown(Reason::FieldAbsent),

@@ -54,7 +54,7 @@ pub struct Endpoint {
 }
 
 /// A process that is known to have operated on the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Process
     pub tgid: Pid,

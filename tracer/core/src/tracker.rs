@@ -6,6 +6,8 @@
 mod audit;
 mod connection;
 mod hooked;
+mod interned;
+mod late;
 mod open;
 mod population;
 mod sockets;
@@ -15,11 +17,14 @@ mod workloads;
 
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
+pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
 pub(crate) use self::hooked::SentReset;
+use self::interned::Interned;
+pub(crate) use self::late::LocalBegin;
 pub use self::open::ClosingConnection;
 use self::population::Ungrouped;
 pub use self::population::{GroupId, GroupPopulation, Grouping, OpenConnection};
@@ -86,6 +91,9 @@ pub struct Tracker {
     hooks: Hooks,
     tier: Tier,
     table: Table,
+    interned: Interned,
+    /// First records of children that have no name of their own yet
+    held: HashMap<Slot, Box<TransitionRecord>>,
     time_waits: TimeWaits,
     /// The dump of connections under way
     listing: Option<Listing>,
@@ -120,6 +128,8 @@ impl Tracker {
             workloads: Workloads::default(),
             grouping,
             table: Table::new(),
+            interned: Interned::new(),
+            held: HashMap::new(),
             time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
             records: VecDeque::new(),
@@ -218,7 +228,7 @@ impl Tracker {
         self.hooks = host.hooks;
         self.tier = host.tier;
         self.audit.begin(host.since);
-        self.time_waits.begin(&host.hooks);
+        self.time_waits.begin(host);
     }
 
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
@@ -282,7 +292,7 @@ impl Tracker {
         if event.stream.program == Program::SendReset
             && let Some(connection) = self.subject(&event.subject)
         {
-            let events = connection.trace.len();
+            let events = connection.trace().len();
             connection.hooked_mut().reset_sent(event, events);
         }
     }
@@ -296,9 +306,9 @@ impl Tracker {
 
     fn accept(&mut self, event: &AcceptEvent) {
         self.audit.number(event.stream, event.seq, event.at);
-        let Some(slot) = self.slot_of(&event.subject) else { return };
+        let Some(slot) = self.subject_slot(&event.subject) else { return };
         if let Some(connection) = self.table.get_mut(slot) {
-            connection.hooked_mut().accepted(event);
+            connection.accepted(event, &mut self.interned);
         }
         self.regroup(slot);
         self.table.accepted(slot);
@@ -306,11 +316,11 @@ impl Tracker {
 
     /// The connection that a hook was called for.
     fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
-        let slot = self.slot_of(subject)?;
+        let slot = self.subject_slot(subject)?;
         self.table.get_mut(slot)
     }
 
-    fn slot_of(&self, subject: &Subject) -> Option<Slot> {
+    fn subject_slot(&self, subject: &Subject) -> Option<Slot> {
         if subject.kind != SocketKind::Full {
             return None;
         }
@@ -326,10 +336,8 @@ impl Tracker {
 
     /// A connection known by its address alone is known by its cookie from now on.
     fn name_by(&mut self, slot: Slot, key: SocketKey) {
-        let by_address = self
-            .table
-            .get(slot)
-            .is_some_and(|connection| matches!(connection.id.socket, SocketKey::Address(_)));
+        let by_address =
+            self.table.get(slot).is_some_and(|connection| matches!(connection.socket, SocketKey::Address(_)));
         if by_address && matches!(key, SocketKey::Cookie(_)) {
             self.table.rekey(slot, key);
         }
@@ -343,7 +351,8 @@ impl Tracker {
             self.make_room();
         }
         self.fates.begun += 1;
-        self.table.insert(Connection::first_seen(self.boot, key, change), Queue::Moving)
+        let connection = Connection::first_seen(key, change, &mut self.interned);
+        self.table.insert(connection, Queue::Moving)
     }
 
     fn forget_handshakes(&mut self, at: MonoNs) {
@@ -371,26 +380,26 @@ impl Tracker {
 
     /// Follows the connection no longer.
     fn give_up(&mut self, slot: Slot) {
-        let Some(mut connection) = self.table.remove(slot) else { return };
+        let Some(connection) = self.table.remove(slot) else { return };
         let unfollowed = self.filtered && queue_of(connection.state) == Queue::Opening;
         *(if unfollowed { &mut self.fates.unfollowed } else { &mut self.fates.evicted }) += 1;
-        self.release(&mut connection);
+        self.release(slot);
     }
 
     fn step(&mut self, slot: Slot, change: &StateChange) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
-        let broken = connection.last().is_some_and(|last| last.step.new != change.old);
+        let broken = connection.last().is_some_and(|last| last.new != change.old);
         let in_old_state_ns = in_old_state(connection, change, &self.audit);
-        connection.apply(change, actor.value().copied());
+        connection.apply(change, actor.value(), &mut self.interned);
         let record = self.config.transitions.then(|| {
             Box::new(TransitionRecord {
-                conn_id: connection.id,
+                conn_id: connection.id(self.boot),
                 change: change.clone(),
                 local: connection.tuple.local,
                 remote: connection.tuple.remote,
                 actor,
-                owner: connection.owner,
+                owner: connection.owner.as_deref().copied(),
                 in_old_state_ns,
                 chain_broken: broken,
             })
@@ -425,37 +434,37 @@ impl Tracker {
     /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.
     fn tell(&mut self, slot: Slot, record: Box<TransitionRecord>) {
         let nameless = !own_cookie(&record.change) && record.change.cookie.is_some();
-        let Some(connection) = self.table.get_mut(slot) else { return };
+        let Some(connection) = self.table.get(slot) else { return };
         if nameless {
-            connection.held = Some(record);
+            self.held.insert(slot, record);
             return;
         }
-        let (id, tuple) = (connection.id, connection.tuple);
-        if let Some(mut held) = connection.held.take() {
+        let (id, tuple) = (connection.id(self.boot), connection.tuple);
+        if let Some(mut held) = self.held.remove(&slot) {
             (held.conn_id, held.local, held.remote) = (id, tuple.local, tuple.remote);
             self.records.push_back(Record::Transition(held));
         }
         self.records.push_back(Record::Transition(record));
     }
 
-    fn release(&mut self, connection: &mut Connection) {
-        if let Some(held) = connection.held.take() {
+    fn release(&mut self, slot: Slot) {
+        if let Some(held) = self.held.remove(&slot) {
             self.records.push_back(Record::Transition(held));
         }
     }
 
     /// The connection is over, as far as it can be followed.
     fn end(&mut self, slot: Slot) {
-        let Some(mut connection) = self.table.remove(slot) else { return };
-        self.release(&mut connection);
+        let Some(connection) = self.table.remove(slot) else { return };
+        self.release(slot);
         if connection.is_listener() {
             self.fates.listeners += 1;
             return;
         }
         self.fates.closed += 1;
-        let view = View { audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
+        let view = View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
         let mut record = close::record(&connection, &view);
-        record.workload = self.workloads.of(connection.cgroup);
+        record.workload = self.workloads.of(connection.cgroup());
         self.records.push_back(Record::Close(Box::new(record)));
     }
 }
@@ -501,19 +510,19 @@ fn actor(change: &StateChange) -> Claim<Owner> {
 
 fn in_old_state(connection: &Connection, change: &StateChange, audit: &Audit) -> Claim<u64> {
     let Some(last) = connection.last() else { return Claim::Unknown(Reason::SeenFromMiddle) };
-    if last.step.new != change.old {
+    if last.new != change.old {
         return Claim::Unknown(Reason::TransitionMissing);
     }
-    if audit.lost_between(last.step.at, change.at) && !connection.proves_same(change) {
+    if audit.lost_between(last.at, change.at) && !connection.proves_same(change) {
         return Claim::Unknown(Reason::LossInInterval);
     }
     let entered = connection
-        .trace
+        .trace()
         .iter()
         .rev()
-        .take_while(|trace| trace.step.new == change.old)
+        .take_while(|trace| trace.new == change.old)
         .last()
-        .map_or(last.step.at, |trace| trace.step.at);
+        .map_or(last.at, |trace| trace.at);
     match change.at.since(entered) {
         Some(ns) => Claim::known(ns, [Evidence::UnbrokenChain]),
         None => Claim::Unknown(Reason::TimeBackwards),

@@ -12,7 +12,7 @@ use crate::tracker::{Connection, Trace};
 
 /// bytes_acked counts the active opener's SYN, and the FIN once it was acknowledged.
 pub(super) fn sent(connection: &Connection, role: &Claim<Role>) -> Claim<u64> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     let Some(acked) = end.tcp.bytes_acked else { return Claim::Unknown(Reason::FieldAbsent) };
     let syn = match role {
         Claim::Known { value: Role::Opened, .. } => 1,
@@ -31,7 +31,7 @@ pub(super) fn sent(connection: &Connection, role: &Claim<Role>) -> Claim<u64> {
 
 /// bytes_received counts the peer's FIN.
 pub(super) fn received(connection: &Connection) -> Claim<u64> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     if end.old == TcpState::SynSent {
         return Claim::Unknown(Reason::DidNotHappen);
     }
@@ -48,7 +48,7 @@ pub(super) fn half_closed_ns(
     ending: &Ending,
 ) -> Claim<u64> {
     match half_closed(connection, continuity, ending) {
-        Ok((first, second)) => match second.since(first.step.at) {
+        Ok((first, second)) => match second.since(first.at) {
             Some(ns) => Claim::known(ns, [Evidence::StateLeft]),
             None => Claim::Unknown(Reason::TimeBackwards),
         },
@@ -65,8 +65,8 @@ pub(super) fn half_closed_bytes(
     if let Err(reason) = half_closed(connection, continuity, ending) {
         return Claim::Unknown(reason);
     }
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
-    let closing = &connection.closing;
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let closing = &connection.closing();
     let (total, before, fin) = match ending.kind.value() {
         Some(CloseKind::Active) => (end.tcp.bytes_received, closing.received_before_bytes, Ok(1)),
         _ => (end.tcp.bytes_acked, closing.acked_before_bytes, fin_acked(end)),
@@ -84,9 +84,8 @@ fn half_closed<'a>(
     continuity: &Continuity,
     ending: &Ending,
 ) -> Result<(&'a Trace, MonoNs), Reason> {
-    let entered =
-        |state| continuity.proven(connection).find(move |t| t.step.new == state && t.step.old != state);
-    let end = connection.end.as_deref().ok_or(Reason::EndNotSeen)?;
+    let entered = |state| continuity.proven(connection).find(move |t| t.new == state && t.old != state);
+    let end = connection.end().ok_or(Reason::EndNotSeen)?;
     let missing = || continuity.missing_inside();
     match ending.kind.value() {
         Some(CloseKind::Active) if ending.hidden_fin_wait2 => Err(Reason::HiddenFinWait2),
@@ -97,7 +96,7 @@ fn half_closed<'a>(
         Some(CloseKind::Passive) => {
             let first = entered(TcpState::CloseWait).ok_or_else(missing)?;
             let second = entered(TcpState::LastAck).ok_or_else(missing)?;
-            Ok((first, second.step.at))
+            Ok((first, second.at))
         }
         Some(_) => Err(Reason::DidNotHappen),
         None => Err(ending.kind.reason().unwrap_or(Reason::NoKnownWay)),

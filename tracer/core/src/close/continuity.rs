@@ -34,7 +34,7 @@ enum Link {
 
 impl Continuity {
     pub(crate) fn of(connection: &Connection, audit: &Audit, seen_until: MonoNs) -> Self {
-        let trace = &connection.trace;
+        let trace = &connection.trace();
         let links: Vec<Link> =
             trace.windows(2).map(|pair| link(&pair[0], &pair[1], audit, seen_until)).collect();
         let start =
@@ -43,10 +43,10 @@ impl Continuity {
             Some(Link::Unproven(reason)) => *reason,
             _ => Reason::SeenFromMiddle,
         };
-        let breaks = trace.windows(2).filter(|pair| pair[0].step.new != pair[1].step.old).count();
+        let breaks = trace.windows(2).filter(|pair| pair[0].new != pair[1].old).count();
         Self {
             start,
-            whole: start == 0 && trace.first().is_some_and(|first| is_birth(first.step)),
+            whole: start == 0 && trace.first().is_some_and(|first| is_birth(first.step())),
             missing,
             chain_breaks: u32::try_from(breaks).unwrap_or(u32::MAX),
             links,
@@ -55,7 +55,7 @@ impl Continuity {
 
     /// The events that are proven to belong together.
     pub(crate) fn proven<'a>(&self, connection: &'a Connection) -> impl Iterator<Item = &'a Trace> + use<'a> {
-        connection.trace.iter().skip(self.start)
+        connection.trace().iter().skip(self.start)
     }
 
     /// Why an event among the proven ones was not seen.
@@ -84,9 +84,9 @@ pub(crate) fn is_birth(step: Step) -> bool {
 /// Without a proof by numbers, an unbroken chain proves as much only if nothing was lost on the way: a descriptor may
 /// have closed and connected again unseen. What lies past the last reading of the counters may have been lost.
 fn link(one: &Trace, next: &Trace, audit: &Audit, seen_until: MonoNs) -> Link {
-    let chained = one.step.new == next.step.old;
+    let chained = one.new == next.old;
     let same = one.space == Space::Same && next.space == Space::Same;
-    let (from, to) = (one.step.at, next.step.at);
+    let (from, to) = (one.at, next.at);
     let lost = audit.lost_between(from, to) || to > audit.covered_until() && to <= seen_until;
     match (chained, same, lost) {
         (true, true, _) | (true, false, false) => Link::Adjacent,

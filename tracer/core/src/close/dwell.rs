@@ -6,7 +6,7 @@ use super::continuity::Continuity;
 use super::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::record::Dwell;
-use crate::tracker::Connection;
+use crate::tracker::{Connection, Trace};
 
 /// No round trip, delayed acknowledgement (up to 200 ms) or first retransmission explains more than this.
 const SLOW_NS: u64 = 200_000_000;
@@ -15,8 +15,8 @@ const SLOW_ROUND_TRIPS: u64 = 10;
 
 /// One entry for each state passed through, in order.
 pub(crate) fn dwells(connection: &Connection, continuity: &Continuity, ending: &Ending) -> Vec<Dwell> {
-    let mut dwells = Vec::with_capacity(connection.trace.len());
-    let steps: Vec<_> = continuity.proven(connection).map(|trace| trace.step).collect();
+    let mut dwells = Vec::with_capacity(connection.trace().len());
+    let steps: Vec<_> = continuity.proven(connection).map(Trace::step).collect();
     if let Some(first) = steps.first()
         && !matches!(first.old, TcpState::Close | TcpState::Listen)
     {
@@ -49,13 +49,13 @@ pub(crate) fn dwells(connection: &Connection, continuity: &Continuity, ending: &
 
 fn dwell(connection: &Connection, state: TcpState, duration_ns: Claim<u64>) -> Dwell {
     let queued_fin = matches!(state, TcpState::FinWait1 | TcpState::LastAck);
-    let unsent_bytes = if queued_fin { connection.closing.unsent_bytes } else { None };
+    let unsent_bytes = if queued_fin { connection.closing().unsent_bytes } else { None };
     Dwell { state, duration_ns, unsent_bytes, slow: false }
 }
 
 /// The longest closing state, if neither round trip nor protocol timers explain its length.
 fn mark_slow(dwells: &mut [Dwell], connection: &Connection) {
-    let srtt_us = connection.end.as_deref().and_then(|end| end.tcp.srtt_us).unwrap_or(0);
+    let srtt_us = connection.end().and_then(|end| end.tcp.srtt_us).unwrap_or(0);
     let explained = SLOW_NS.max(u64::from(srtt_us).saturating_mul(1000 * SLOW_ROUND_TRIPS));
     let longest = dwells
         .iter_mut()

@@ -14,8 +14,8 @@ use crate::tracker::Connection;
 fn queued(connection: &Connection, continuity: &Continuity) -> bool {
     let seen = continuity
         .proven(connection)
-        .any(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
-    seen || connection.end.as_deref().is_some_and(|end| {
+        .any(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
+    seen || connection.end().is_some_and(|end| {
         matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
     })
 }
@@ -25,11 +25,11 @@ pub(super) fn outcome(
     continuity: &Continuity,
     ending: &Ending,
 ) -> Claim<FinOutcome> {
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     if !queued(connection, continuity) {
         return Claim::Unknown(Reason::DidNotHappen);
     }
-    let entered = continuity.proven(connection).any(|t| t.step.new == TcpState::FinWait2);
+    let entered = continuity.proven(connection).any(|t| t.new == TcpState::FinWait2);
     if entered || end.old == TcpState::FinWait2 {
         return Claim::known(FinOutcome::Acknowledged, [Evidence::FinWait2]);
     }
@@ -59,18 +59,18 @@ pub(super) fn retransmits(
     if !view.hooks.retransmits {
         return Claim::Unknown(Reason::NotVisible);
     }
-    let Some(end) = connection.end.as_deref() else { return Claim::Unknown(Reason::EndNotSeen) };
+    let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
     let queued_at = continuity
         .proven(connection)
-        .find(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
-    let Some(queued_at) = queued_at.map(|trace| trace.step.at) else {
+        .find(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
+    let Some(queued_at) = queued_at.map(|trace| trace.at) else {
         let implied = queued(connection, continuity);
         return Claim::Unknown(if implied { continuity.missing } else { Reason::DidNotHappen });
     };
     if !view.hooks_whole(queued_at, end.at) {
         return Claim::Unknown(Reason::HookLoss);
     }
-    let counts = connection.hooked.as_ref().map(|hooked| hooked.retransmits).unwrap_or_default();
+    let counts = connection.hooked().map(|hooked| hooked.retransmits).unwrap_or_default();
     if escaped(connection, end, &counts) {
         return Claim::Unknown(Reason::HookLoss);
     }
@@ -81,8 +81,8 @@ pub(super) fn retransmits(
 /// the tracepoint, also for what then fails. By data it grows by the packets that a segment is made of, which the hook does
 /// not tell; a FIN alone is one.
 fn escaped(connection: &Connection, end: &StateChange, counts: &FinRetransmits) -> bool {
-    let failed = connection.hooked.as_ref().map_or(0, |hooked| hooked.failed_retransmits);
+    let failed = connection.hooked().map_or(0, |hooked| hooked.failed_retransmits);
     let told = counts.fins().saturating_add(failed);
-    let counted = end.tcp.total_retrans.zip(connection.closing.retrans_before);
+    let counted = end.tcp.total_retrans.zip(connection.closing().retrans_before);
     counted.is_some_and(|(after, before)| counts.data == 0 && after.wrapping_sub(before) > told)
 }

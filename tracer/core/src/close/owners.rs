@@ -10,10 +10,10 @@ use crate::record::{CloseKind, LocalCause, Owner, ResetCause, Role};
 use crate::tracker::{Connection, LocalBegin};
 
 pub(super) fn opener(connection: &Connection, continuity: &Continuity, role: &Claim<Role>) -> Claim<Owner> {
-    match (role.value(), continuity.whole, connection.opener) {
+    match (role.value(), continuity.whole, connection.opener.as_deref()) {
         (Some(Role::Accepted), ..) => Claim::Unknown(Reason::NotVisible),
         (_, false, _) => Claim::Unknown(continuity.missing),
-        (_, true, Some(owner)) => Claim::known(owner, [Evidence::SynSent, Evidence::LockOwned]),
+        (_, true, Some(owner)) => Claim::known(*owner, [Evidence::SynSent, Evidence::LockOwned]),
         (_, true, None) => Claim::Unknown(nobody(connection)),
     }
 }
@@ -25,16 +25,16 @@ pub(super) fn acceptor(
     role: &Claim<Role>,
     view: &View,
 ) -> Claim<Owner> {
-    if let Some(owner) = connection.hooked.as_ref().and_then(|hooked| hooked.acceptor) {
-        return Claim::known(owner, [Evidence::Accepted]);
+    if let Some(owner) = connection.acceptor.as_deref() {
+        return Claim::known(*owner, [Evidence::Accepted]);
     }
     match role.value() {
         Some(Role::Opened | Role::OpenedBoth) => Claim::Unknown(Reason::DidNotHappen),
         None => Claim::Unknown(role.reason().unwrap_or(continuity.missing)),
         Some(Role::Accepted) if !view.hooks.accepts => Claim::Unknown(Reason::NotVisible),
-        Some(Role::Accepted) => match (connection.trace.first(), connection.end.as_deref()) {
+        Some(Role::Accepted) => match (connection.trace().first(), connection.end()) {
             (Some(first), Some(end))
-                if continuity.whole && view.hooks_whole(first.step.at, end.at) && !connection.had_inode =>
+                if continuity.whole && view.hooks_whole(first.at, end.at) && !connection.had_inode =>
             {
                 Claim::Unknown(Reason::DidNotHappen)
             }
@@ -45,31 +45,31 @@ pub(super) fn acceptor(
 }
 
 pub(super) fn closer(connection: &Connection, continuity: &Continuity) -> Claim<Owner> {
-    if let Some((index, owner)) = connection.closer
+    if let Some((index, owner)) = connection.closer()
         && index >= continuity.start
     {
-        return Claim::known(owner, [Evidence::LockOwned]);
+        return Claim::known(*owner, [Evidence::LockOwned]);
     }
     let queued_fin = continuity
         .proven(connection)
-        .any(|t| t.step.old != t.step.new && matches!(t.step.new, TcpState::FinWait1 | TcpState::LastAck));
+        .any(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
     Claim::Unknown(match (queued_fin, local_fin_implied(connection)) {
         (true, _) => nobody(connection),
         (false, true) => continuity.missing,
-        (false, false) if connection.end.is_none() => Reason::EndNotSeen,
+        (false, false) if connection.end().is_none() => Reason::EndNotSeen,
         (false, false) => Reason::DidNotHappen,
     })
 }
 
 fn local_fin_implied(connection: &Connection) -> bool {
-    connection.end.as_deref().is_some_and(|end| {
+    connection.end().is_some_and(|end| {
         matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
     })
 }
 
 /// Why no task is named: this tier shows none, or none held the socket.
 fn nobody(connection: &Connection) -> Reason {
-    match connection.end.as_deref().map(|end| end.lock_owned) {
+    match connection.end().map(|end| end.lock_owned) {
         Some(None) => Reason::FieldAbsent,
         _ => Reason::NoTask,
     }
@@ -91,7 +91,7 @@ pub(super) fn cause(
     if let Some(value) = by_ending {
         return (Claim::Known { value, evidence: proof }, None);
     }
-    if let Some(began) = connection.closing.began.filter(|began| began.index >= continuity.start) {
+    if let Some(began) = connection.closing().began.filter(|began| began.index >= continuity.start) {
         let claim = of_begin(connection, continuity, &began, view);
         let killed = claim.value() == Some(&LocalCause::ProcessKilled);
         return (claim, began.exit_signal.filter(|_| killed));
@@ -148,11 +148,11 @@ fn close_or_shutdown(
     let proof = EvidenceSet::of([Evidence::ShutdownBoth, Evidence::LockOwned]);
     let close = |with| Claim::Known { value: LocalCause::Close, evidence: proof.with(with) };
     let shutdown = |with| Claim::Known { value: LocalCause::Shutdown, evidence: proof.with(with) };
-    let trace = &connection.trace;
-    if trace.get(began.index).is_some_and(|t| t.step.new == TcpState::Close) {
+    let trace = &connection.trace();
+    if trace.get(began.index).is_some_and(|t| t.new == TcpState::Close) {
         return close(Evidence::StateLeft); // aborted inside close(): shutdown() aborts nothing
     }
-    let again = trace.iter().skip(began.index + 1).any(|t| t.step.old == t.step.new);
+    let again = trace.iter().skip(began.index + 1).any(|t| t.old == t.new);
     if again {
         return shutdown(Evidence::SockAlive);
     }
@@ -164,13 +164,13 @@ fn close_or_shutdown(
         return Claim::Unknown(continuity.missing_inside());
     }
     // A state entered again leaves no gap in the chain of states.
-    let span = trace.get(began.index).zip(trace.last()).map(|(from, to)| (from.step.at, to.step.at));
+    let span = trace.get(began.index).zip(trace.last()).map(|(from, to)| (from.at, to.at));
     if !span.is_some_and(|(from, to)| view.whole(from, to)) {
         return Claim::Unknown(Reason::LossInInterval);
     }
     // A lingering close() waits with the socket alive, and lets go of it where it ends the wait: without having entered
     // the state again, as a close() after shutdown() would have.
-    let ended_inside = connection.end.as_deref().is_some_and(|end| {
+    let ended_inside = connection.end().is_some_and(|end| {
         end.old == TcpState::FinWait2
             && end.lock_owned == Some(true)
             && end.flags.is_some_and(|flags| flags.dead && !flags.done)

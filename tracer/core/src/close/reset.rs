@@ -60,8 +60,8 @@ fn hidden(mut ending: Ending, end: &StateChange, sent: bool, view: &View) -> End
 
 /// The reset that the function which ended the connection sent: after its last transition or right before it.
 fn sent(connection: &Connection, end: &StateChange) -> Option<SentReset> {
-    let sent = connection.hooked.as_ref()?.sent?;
-    let events = connection.trace.len();
+    let sent = connection.hooked()?.sent?;
+    let events = connection.trace().len();
     let after = sent.after_events >= events;
     let before =
         sent.after_events + 1 == events && end.at.since(sent.at).is_some_and(|ns| ns <= SENT_WITHIN_NS);

@@ -85,7 +85,7 @@ impl Close<'_> {
     /// A reset or a timeout ended it: what was seen before that stands.
     fn cut_short(&self) -> [Wave; 4] {
         let never = Claim::Unknown(Reason::DidNotHappen);
-        let left = self.connection.end.as_deref().map(|end| end.old);
+        let left = self.connection.end().map(|end| end.old);
         match left {
             Some(TcpState::FinWait1) => [self.queued(TcpState::FinWait1), never, never, never],
             Some(TcpState::FinWait2) => {
@@ -113,12 +113,12 @@ impl Close<'_> {
             return Claim::Unknown(self.continuity.missing_inside());
         };
         let at = self.at(index);
-        match self.connection.closing.fin_left_at_once {
+        match self.connection.closing().fin_left_at_once {
             Some(true) => Claim::known(WaveTime::at(at), [Evidence::UnbrokenChain]),
             _ if self.never_left() => Claim::Unknown(Reason::DidNotHappen),
             Some(false) => {
-                match self.connection.trace.iter().skip(index + 1).find(|t| self.shows_fin(t.step)) {
-                    Some(later) => between(at, later.step.at),
+                match self.connection.trace().iter().skip(index + 1).find(|t| self.shows_fin(t.step())) {
+                    Some(later) => between(at, later.at),
                     None => Claim::Unknown(Reason::EndNotSeen),
                 }
             }
@@ -130,14 +130,14 @@ impl Close<'_> {
     fn shows_fin(&self, step: Step) -> bool {
         match (step.old, step.new) {
             (old, new) if old == new => false,
-            (_, TcpState::Closing) => self.connection.closing.unsent_at_closing_bytes == Some(0),
+            (_, TcpState::Closing) => self.connection.closing().unsent_at_closing_bytes == Some(0),
             _ => true,
         }
     }
 
     /// The connection ended in the state that our FIN's queueing began, with something still to be sent: the FIN is the last.
     fn never_left(&self) -> bool {
-        self.connection.end.as_deref().is_some_and(|end| {
+        self.connection.end().is_some_and(|end| {
             matches!(end.old, TcpState::FinWait1 | TcpState::LastAck)
                 && difference(end.tcp.write_seq, end.tcp.snd_nxt) != Some(0)
         })
@@ -152,32 +152,34 @@ impl Close<'_> {
     }
 
     fn end_taken_in(&self) -> Wave {
-        match self.connection.trace.len().checked_sub(1) {
-            Some(last) if self.connection.end.is_some() => self.processed(last),
+        match self.connection.trace().len().checked_sub(1) {
+            Some(last) if self.connection.end().is_some() => self.processed(last),
             _ => Claim::Unknown(Reason::EndNotSeen),
         }
     }
 
     fn processed(&self, index: usize) -> Wave {
-        let Some(trace) = self.connection.trace.get(index) else { return Claim::Unknown(Reason::EndNotSeen) };
+        let Some(trace) = self.connection.trace().get(index) else {
+            return Claim::Unknown(Reason::EndNotSeen);
+        };
         match (trace.owned, index.checked_sub(1).filter(|before| *before >= self.continuity.start)) {
-            (Some(false), _) => Claim::known(WaveTime::at(trace.step.at), [Evidence::LockFree]),
-            (Some(true), Some(before)) => between(self.at(before), trace.step.at),
+            (Some(false), _) => Claim::known(WaveTime::at(trace.at), [Evidence::LockFree]),
+            (Some(true), Some(before)) => between(self.at(before), trace.at),
             (Some(true), None) => Claim::Unknown(self.continuity.missing),
             (None, _) => Claim::Unknown(Reason::FieldAbsent),
         }
     }
 
     fn entered(&self, state: TcpState) -> Option<usize> {
-        let trace = &self.connection.trace;
+        let trace = &self.connection.trace();
         (self.continuity.start..trace.len()).find(|index| {
-            let step = trace[*index].step;
+            let step = trace[*index];
             step.new == state && step.old != state
         })
     }
 
     fn at(&self, index: usize) -> MonoNs {
-        self.connection.trace[index].step.at
+        self.connection.trace()[index].at
     }
 }
 

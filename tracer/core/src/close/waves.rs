@@ -23,14 +23,14 @@ fn active(connection: &Connection, continuity: &Continuity, ending: &Ending) -> 
     if ending.hidden_fin_wait2 {
         return Claim::Unknown(Reason::HiddenFinWait2);
     }
-    let Some(acked_at) = connection.closing.fin_wait2_clock_ns else {
-        let entered = continuity.proven(connection).any(|t| t.step.new == tracer_common::TcpState::FinWait2);
+    let Some(acked_at) = connection.closing().fin_wait2_clock_ns else {
+        let entered = continuity.proven(connection).any(|t| t.new == tracer_common::TcpState::FinWait2);
         return Claim::Unknown(if entered { Reason::FieldAbsent } else { continuity.missing_inside() });
     };
     if let Some(reason) = last_link(connection, continuity) {
         return Claim::Unknown(reason);
     }
-    match connection.end.as_deref().and_then(|end| end.tcp.clock_cache_ns) {
+    match connection.end().and_then(|end| end.tcp.clock_cache_ns) {
         Some(done_at) if done_at == acked_at => {
             Claim::known(Waves::Three, [Evidence::SameSegment, Evidence::SockDone])
         }
@@ -41,10 +41,10 @@ fn active(connection: &Connection, continuity: &Continuity, ending: &Ending) -> 
 
 /// With the peer's FIN unacknowledged when ours is queued, its ACK rides on our FIN; unless data goes out first.
 fn passive(connection: &Connection, continuity: &Continuity) -> Claim<Waves> {
-    let entered = continuity.proven(connection).any(|t| {
-        t.step.new == tracer_common::TcpState::LastAck && t.step.old == tracer_common::TcpState::CloseWait
-    });
-    match (entered, connection.closing.ack_pending, connection.closing.unsent_bytes) {
+    let entered = continuity
+        .proven(connection)
+        .any(|t| t.new == tracer_common::TcpState::LastAck && t.old == tracer_common::TcpState::CloseWait);
+    match (entered, connection.closing().ack_pending, connection.closing().unsent_bytes) {
         (false, ..) => Claim::Unknown(continuity.missing_inside()),
         (true, Some(false), _) => Claim::known(Waves::Four, [Evidence::AckSent]),
         (true, Some(true), Some(0)) => Claim::known(Waves::Three, [Evidence::AckPending]),
@@ -55,6 +55,6 @@ fn passive(connection: &Connection, continuity: &Continuity) -> Claim<Waves> {
 
 /// Why the last two events are not neighbours, if they are not.
 fn last_link(connection: &Connection, continuity: &Continuity) -> Option<Reason> {
-    let last = connection.trace.len().checked_sub(1)?;
+    let last = connection.trace().len().checked_sub(1)?;
     continuity.broken_between(last.saturating_sub(1), last)
 }

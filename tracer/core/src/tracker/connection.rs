@@ -1,16 +1,24 @@
 //! One connection of one socket, as far as it was seen.
 
+use std::sync::Arc;
+
 use tracer_common::TcpState;
 
 use super::hooked::Hooked;
+use super::interned::Interned;
+use super::late::{Closing, Late, LocalBegin};
 use crate::endpoint::Tuple;
 use crate::id::{BootId, CgroupId, ConnId, NetNs, Port, SocketKey};
-use crate::observation::{Family, Program, Shutdown, StateChange, Stream};
-use crate::record::{Owner, Step, TransitionRecord};
+use crate::observation::{AcceptEvent, Family, Program, StateChange, Stream};
+use crate::record::{Owner, Step};
 use crate::time::MonoNs;
 
 /// Steps kept of one connection. A connection makes five to eight; more would be a descriptor's tricks.
 const STEPS: usize = 32;
+/// Steps that lead to an open connection.
+const EARLY_STEPS: usize = 2;
+/// Room for those of nearly every one that closes.
+const MOST_STEPS: usize = 6;
 
 /// Whether a step's sequence numbers and byte counts fit those of the connection's first step that had any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,149 +34,201 @@ pub(crate) enum Space {
 /// A transition, and whether its numbers prove that it belongs to this connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trace {
-    pub(crate) step: Step,
+    pub(crate) at: MonoNs,
+    pub(crate) old: TcpState,
+    pub(crate) new: TcpState,
     pub(crate) space: Space,
     /// A task held the socket: a segment that came earlier may only have been taken in now
     pub(crate) owned: Option<bool>,
 }
 
-/// The event that began this end's share of the close.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalBegin {
-    /// Its place among the connection's events
-    pub(crate) index: usize,
-    pub(crate) shutdown: Option<Shutdown>,
-    /// close() would wait with the socket still alive (SO_LINGER with a time)
-    pub(crate) lingers: bool,
-    pub(crate) lock_owned: Option<bool>,
-    pub(crate) kthread: Option<bool>,
-    pub(crate) exiting: Option<bool>,
-    pub(crate) exit_signal: Option<u8>,
-    /// At the next event: what close() does before it lets go of the socket
-    pub(crate) dead_next: Option<bool>,
+impl Trace {
+    const NONE: Self = Self {
+        at: MonoNs(0),
+        old: TcpState::Close,
+        new: TcpState::Close,
+        space: Space::Unknown,
+        owned: None,
+    };
+
+    pub(crate) fn step(&self) -> Step {
+        Step { at: self.at, old: self.old, new: self.new }
+    }
 }
 
-/// What entering a closing state showed, kept for the claims made at the end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Closing {
-    /// tcp_clock_cache at FIN_WAIT1 → FIN_WAIT2
-    pub(crate) fin_wait2_clock_ns: Option<u64>,
-    /// rcv_nxt was past rcv_wup at CLOSE_WAIT → LAST_ACK
-    pub(crate) ack_pending: Option<bool>,
-    /// write_seq − snd_nxt when our FIN was queued
-    pub(crate) unsent_bytes: Option<u32>,
-    /// Nothing kept our FIN back when it was queued: no data ahead of it, none on its way that could fill the congestion
-    /// window, and the peer's window open
-    pub(crate) fin_left_at_once: Option<bool>,
-    /// total_retrans when our FIN was queued
-    pub(crate) retrans_before: Option<u32>,
-    /// At the first FIN
-    pub(crate) idle_send_ns: Option<u64>,
-    /// At the first FIN
-    pub(crate) idle_receive_ns: Option<u64>,
-    /// bytes_received when our FIN was queued first
-    pub(crate) received_before_bytes: Option<u64>,
-    /// bytes_acked when the peer's FIN came first
-    pub(crate) acked_before_bytes: Option<u64>,
-    pub(crate) began: Option<LocalBegin>,
-    /// write_seq − snd_nxt when the peer's FIN found ours unacknowledged
-    pub(crate) unsent_at_closing_bytes: Option<u32>,
-}
-
-/// See the module.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) id: ConnId,
-    pub(crate) family: Family,
-    pub(crate) state: TcpState,
-    pub(crate) tuple: Tuple,
+/// Where a connection is and whose, as far as that was last seen: many have it alike, so it is shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Surroundings {
     pub(crate) netns: Option<NetNs>,
     pub(crate) cgroup: Option<CgroupId>,
     pub(crate) uid: Option<u32>,
     pub(crate) mark: Option<u32>,
     pub(crate) is_mptcp: Option<bool>,
+}
+
+impl Surroundings {
+    fn after(&self, change: &StateChange) -> Self {
+        Self {
+            netns: change.netns.or(self.netns),
+            cgroup: change.cgroup.or(self.cgroup),
+            uid: change.uid.or(self.uid),
+            mark: change.mark.or(self.mark),
+            is_mptcp: change.tcp.is_mptcp.or(self.is_mptcp),
+        }
+    }
+}
+
+/// See the module. A host may have a million of them open: what only closing ones have is in [`Late`], and what many have
+/// alike is shared.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: SocketKey,
+    /// Of [`ConnId`]
+    pub(crate) generation: u64,
+    pub(crate) family: Family,
+    pub(crate) state: TcpState,
+    pub(crate) tuple: Tuple,
     pub(crate) had_inode: bool,
     /// A dump of the sockets showed it before any of its events
     pub(crate) listed: bool,
     /// The last dump did not show it
     pub(crate) unlisted: bool,
-    /// Who had a descriptor of it in the last dump
-    pub(crate) holder: Option<Owner>,
-    pub(crate) opener: Option<Owner>,
-    /// With the index of its event
-    pub(crate) closer: Option<(usize, Owner)>,
-    pub(crate) owner: Option<Owner>,
-    pub(crate) closing: Closing,
-    pub(crate) trace: Vec<Trace>,
-    pub(crate) steps_dropped: u32,
+    /// How many of `early` there are
+    early_len: u8,
     pub(crate) last_stream: Stream,
     pub(crate) previous_err: Option<i32>,
-    pub(crate) end: Option<Box<StateChange>>,
-    pub(crate) held: Option<Box<TransitionRecord>>,
-    pub(crate) hooked: Option<Box<Hooked>>,
     /// inet_sport at CLOSE → SYN_SENT while no port was held: the descriptor's last connection's
     stale_port: Option<Port>,
     space: Option<(u32, u32)>,
     /// Of the last event
     positions: Positions,
+    /// The first steps, unless there are so many that all of them are in [`Late`]
+    early: [Trace; EARLY_STEPS],
+    surroundings: Arc<Surroundings>,
+    /// Who had a descriptor of it in the last dump
+    pub(crate) holder: Option<Arc<Owner>>,
+    pub(crate) opener: Option<Arc<Owner>>,
+    /// The first to accept it
+    pub(crate) acceptor: Option<Arc<Owner>>,
+    /// The last one known to have operated on it
+    pub(crate) owner: Option<Arc<Owner>>,
+    late: Option<Box<Late>>,
 }
 
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
-    pub(crate) fn first_seen(boot: BootId, socket: SocketKey, change: &StateChange) -> Self {
-        let id = ConnId { boot, socket, generation: change.at.0 };
-        Self::new(id, change.family, change.old, change.stream)
+    pub(crate) fn first_seen(socket: SocketKey, change: &StateChange, interned: &mut Interned) -> Self {
+        Self::new(socket, change.at, change.family, change.old, change.stream, interned)
     }
 
-    /// A connection in `state` of which no event was seen; `last_stream` is where the next one is expected from.
-    pub(crate) fn new(id: ConnId, family: Family, state: TcpState, last_stream: Stream) -> Self {
+    /// A connection in `state` at `since` of which no event was seen; `last_stream` is where the next one is expected from.
+    pub(crate) fn new(
+        socket: SocketKey,
+        since: MonoNs,
+        family: Family,
+        state: TcpState,
+        last_stream: Stream,
+        interned: &mut Interned,
+    ) -> Self {
         Self {
-            id,
+            socket,
+            generation: since.0,
             family,
             state,
             tuple: Tuple::default(),
-            netns: None,
-            cgroup: None,
-            uid: None,
-            mark: None,
-            is_mptcp: None,
             had_inode: false,
             listed: false,
             unlisted: false,
-            holder: None,
-            opener: None,
-            closer: None,
-            owner: None,
-            closing: Closing::default(),
-            trace: Vec::new(),
-            steps_dropped: 0,
+            early_len: 0,
             last_stream,
             previous_err: None,
-            end: None,
-            held: None,
-            hooked: None,
             stale_port: None,
             space: None,
             positions: None,
+            early: [Trace::NONE; EARLY_STEPS],
+            surroundings: interned.surroundings(&Surroundings::default()),
+            holder: None,
+            opener: None,
+            acceptor: None,
+            owner: None,
+            late: None,
+        }
+    }
+
+    pub(crate) fn id(&self, boot: BootId) -> ConnId {
+        ConnId { boot, socket: self.socket, generation: self.generation }
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
+    pub(crate) fn netns(&self) -> Option<NetNs> {
+        self.surroundings.netns
+    }
+
+    pub(crate) fn cgroup(&self) -> Option<CgroupId> {
+        self.surroundings.cgroup
+    }
+
+    /// From now on it has these.
+    pub(crate) fn surround(&mut self, surroundings: &Surroundings, interned: &mut Interned) {
+        if *self.surroundings != *surroundings {
+            self.surroundings = interned.surroundings(surroundings);
         }
     }
 
     /// Who opened it, or accepted, or closed, or had a descriptor of it when it was listed.
-    pub(crate) fn known_owner(&self) -> Option<Owner> {
-        let accepted = self.hooked.as_ref().and_then(|hooked| hooked.acceptor);
-        self.opener.or(accepted).or(self.closer.map(|(_, owner)| owner)).or(self.holder)
+    pub(crate) fn known_owner(&self) -> Option<&Owner> {
+        let opened = self.opener.as_deref().or(self.acceptor.as_deref());
+        opened.or(self.closer().map(|(_, owner)| owner)).or(self.holder.as_deref())
+    }
+
+    /// Its events in their order, as far as they are kept.
+    pub(crate) fn trace(&self) -> &[Trace] {
+        match &self.late {
+            Some(late) if !late.steps.is_empty() => &late.steps,
+            _ => &self.early[..usize::from(self.early_len)],
+        }
+    }
+
+    /// Events beyond those.
+    pub(crate) fn steps_dropped(&self) -> u32 {
+        self.late.as_ref().map_or(0, |late| late.steps_dropped)
     }
 
     pub(crate) fn last(&self) -> Option<&Trace> {
-        self.trace.last()
+        self.trace().last()
     }
 
     pub(crate) fn last_seen_at(&self) -> MonoNs {
-        self.last().map_or(MonoNs(self.id.generation), |trace| trace.step.at)
+        self.last().map_or(MonoNs(self.generation), |trace| trace.at)
+    }
+
+    /// What closing showed so far.
+    pub(crate) fn closing(&self) -> &Closing {
+        static NONE: Closing = Closing::NONE;
+        self.late.as_ref().map_or(&NONE, |late| &late.closing)
+    }
+
+    /// Who began this end's share of the close, with the index of the event.
+    pub(crate) fn closer(&self) -> Option<(usize, &Owner)> {
+        let (index, owner) = self.late.as_ref()?.closer.as_ref()?;
+        Some((*index, owner))
+    }
+
+    /// What the hooks on resets and retransmissions told.
+    pub(crate) fn hooked(&self) -> Option<&Hooked> {
+        self.late.as_ref().map(|late| &late.hooked)
+    }
+
+    /// The event that ended it.
+    pub(crate) fn end(&self) -> Option<&StateChange> {
+        self.late.as_ref()?.end.as_deref()
     }
 
     pub(crate) fn is_listener(&self) -> bool {
-        self.trace.iter().any(|t| t.step.new == TcpState::Listen || (t.step.old, t.step.new) == LISTEN_CLOSED)
+        self.trace().iter().any(|t| t.new == TcpState::Listen || (t.old, t.new) == LISTEN_CLOSED)
     }
 
     /// A shadow repeats the event that a program before it reported last: same socket, same states, and the same CPU. A task
@@ -183,7 +243,7 @@ impl Connection {
         };
         let moved = self.last_stream.cpu != change.stream.cpu;
         follows
-            && (last.step.old, last.step.new) == (change.old, change.new)
+            && (last.old, last.new) == (change.old, change.new)
             && (!moved
                 || change.old != change.new
                     && self.positions.is_some()
@@ -199,36 +259,51 @@ impl Connection {
     }
 
     /// Takes in the next event. `actor` is the task that is known to have made it.
-    pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<Owner>) {
+    pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<&Owner>, interned: &mut Interned) {
         self.unlisted = false;
         self.learn_tuple(change);
-        self.netns = change.netns.or(self.netns);
-        self.cgroup = change.cgroup.or(self.cgroup);
-        self.uid = change.uid.or(self.uid);
-        self.mark = change.mark.or(self.mark);
-        self.is_mptcp = change.tcp.is_mptcp.or(self.is_mptcp);
+        self.surround(&self.surroundings.after(change), interned);
         self.had_inode |= change.inode.is_some();
-        self.own(change, actor);
+        if let Some(actor) = actor {
+            self.own(change, interned.owner(actor));
+        }
         self.note_closing(change);
         let space = self.space_of(change);
-        let step = Step { at: change.at, old: change.old, new: change.new };
-        let trace = Trace { step, space, owned: change.lock_owned };
-        if self.trace.len() < STEPS {
-            self.trace.push(trace);
-        } else {
-            self.steps_dropped = self.steps_dropped.saturating_add(1);
-            if let Some(last) = self.trace.last_mut() {
-                *last = trace;
-            }
-        }
+        self.push(Trace { at: change.at, old: change.old, new: change.new, space, owned: change.lock_owned });
         self.state = change.new;
         self.last_stream = change.stream;
         self.positions = positions(change);
         if change.new == TcpState::Close {
-            self.end = Some(Box::new(change.clone()));
+            self.late_mut().end = Some(Box::new(change.clone()));
         } else {
             self.previous_err = change.err;
         }
+    }
+
+    fn push(&mut self, trace: Trace) {
+        let (early, len) = (self.early, usize::from(self.early_len));
+        if len < EARLY_STEPS {
+            self.early[len] = trace;
+            self.early_len += 1;
+            return;
+        }
+        let late = self.late_mut();
+        if late.steps.is_empty() {
+            late.steps.reserve_exact(MOST_STEPS);
+            late.steps.extend(early);
+        }
+        if late.steps.len() < STEPS {
+            late.steps.push(trace);
+        } else {
+            late.steps_dropped = late.steps_dropped.saturating_add(1);
+            if let Some(last) = late.steps.last_mut() {
+                *last = trace;
+            }
+        }
+    }
+
+    fn late_mut(&mut self) -> &mut Late {
+        self.late.get_or_insert_default()
     }
 
     fn learn_tuple(&mut self, change: &StateChange) {
@@ -248,59 +323,65 @@ impl Connection {
         end.num.or(end.inet_sport.filter(|port| Some(*port) != self.stale_port))
     }
 
-    fn own(&mut self, change: &StateChange, actor: Option<Owner>) {
-        let Some(actor) = actor else { return };
+    fn own(&mut self, change: &StateChange, actor: Arc<Owner>) {
         if change.err == Some(ECONNABORTED) {
             return; // tcp_abort: the administrator's tool, not an owner
         }
         if (change.old, change.new) == (TcpState::Close, TcpState::SynSent) {
-            self.opener = Some(actor);
+            self.opener = Some(actor.clone());
         }
-        if begins_local_close(change) && self.closer.is_none() {
-            self.closer = Some((self.trace.len(), actor));
+        if begins_local_close(change) && self.closer().is_none() {
+            let events = self.trace().len();
+            self.late_mut().closer = Some((events, actor.clone()));
         }
         self.owner = Some(actor);
     }
 
     fn note_closing(&mut self, change: &StateChange) {
         let tcp = &change.tcp;
-        let queued_fin =
-            matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) && change.old != change.new;
-        if queued_fin {
-            self.closing.retrans_before = tcp.total_retrans;
-            self.closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
+        self.note_begin(change);
+        if change.old == change.new {
+            return;
+        }
+        if matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) {
+            let closing = &mut self.late_mut().closing;
+            closing.retrans_before = tcp.total_retrans;
+            closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             let waiting = difference(tcp.write_seq, tcp.snd_una);
-            self.closing.fin_left_at_once =
+            closing.fin_left_at_once =
                 waiting.zip(tcp.snd_wnd).map(|(bytes, window)| bytes == 0 && window > 0);
         }
-        if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) && change.old != change.new {
-            self.closing.idle_send_ns = tcp.since_send_ns;
-            self.closing.idle_receive_ns = tcp.since_receive_ns;
-            self.closing.received_before_bytes = tcp.bytes_received;
-            self.closing.acked_before_bytes = tcp.bytes_acked;
+        if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) {
+            let closing = &mut self.late_mut().closing;
+            closing.idle_send_ns = tcp.since_send_ns;
+            closing.idle_receive_ns = tcp.since_receive_ns;
+            closing.received_before_bytes = tcp.bytes_received;
+            closing.acked_before_bytes = tcp.bytes_acked;
         }
-        self.note_begin(change);
         match (change.old, change.new) {
             (TcpState::FinWait1, TcpState::Closing) => {
-                self.closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
+                self.late_mut().closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             }
-            (TcpState::FinWait1, TcpState::FinWait2) => self.closing.fin_wait2_clock_ns = tcp.clock_cache_ns,
+            (TcpState::FinWait1, TcpState::FinWait2) => {
+                self.late_mut().closing.fin_wait2_clock_ns = tcp.clock_cache_ns;
+            }
             (TcpState::CloseWait, TcpState::LastAck) => {
-                self.closing.ack_pending = difference(tcp.rcv_nxt, tcp.rcv_wup).map(|bytes| bytes != 0);
+                let pending = difference(tcp.rcv_nxt, tcp.rcv_wup).map(|bytes| bytes != 0);
+                self.late_mut().closing.ack_pending = pending;
             }
             _ => {}
         }
     }
 
     fn note_begin(&mut self, change: &StateChange) {
-        let events = self.trace.len();
-        match &mut self.closing.began {
+        let events = self.trace().len();
+        match self.closing().began {
             Some(began) if began.index + 1 == events => {
-                began.dead_next = change.flags.map(|flags| flags.dead);
+                let dead_next = change.flags.map(|flags| flags.dead);
+                self.late_mut().closing.began = Some(LocalBegin { dead_next, ..began });
             }
-            Some(_) => {}
-            None if begins_local_close(change) && self.trace.len() < STEPS => {
-                self.closing.began = Some(LocalBegin {
+            None if begins_local_close(change) && events < STEPS => {
+                self.late_mut().closing.began = Some(LocalBegin {
                     index: events,
                     shutdown: change.shutdown,
                     lingers: change.flags.is_none_or(|f| f.linger) && change.linger_ns != Some(0),
@@ -311,13 +392,22 @@ impl Connection {
                     dead_next: None,
                 });
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 
-    /// Where the hooks' tales go.
+    /// Where the tales of the hooks on resets and retransmissions go.
     pub(crate) fn hooked_mut(&mut self) -> &mut Hooked {
-        self.hooked.get_or_insert_default()
+        &mut self.late_mut().hooked
+    }
+
+    /// The first to accept it; a kernel thread accepts on somebody's behalf.
+    pub(crate) fn accepted(&mut self, event: &AcceptEvent, interned: &mut Interned) {
+        if let Some(task) = event.task.as_ref().filter(|task| task.kthread != Some(true))
+            && self.acceptor.is_none()
+        {
+            self.acceptor = Some(interned.owner(&Owner::from(task)));
+        }
     }
 
     /// The numbers of `change` and of the last event prove that both are of one connection.
@@ -440,18 +530,17 @@ mod tests {
 
     #[test]
     fn sequence_numbers_that_do_not_fit_are_another_connections() {
-        let mut connection = Connection::first_seen(
-            BootId(0),
-            SocketKey::Cookie(crate::Cookie(1)),
-            &change(1, SynSent, Established),
-        );
+        let mut interned = Interned::new();
+        let first = change(1, SynSent, Established);
+        let mut connection =
+            Connection::first_seen(SocketKey::Cookie(crate::Cookie(1)), &first, &mut interned);
         let mut numbered = |at, old, new, una: u32, acked| {
             let mut c = change(at, old, new);
             c.tcp.snd_una = Some(una);
             c.tcp.bytes_acked = Some(acked);
             c.tcp.rcv_nxt = Some(77);
             c.tcp.bytes_received = Some(0);
-            connection.apply(&c, None);
+            connection.apply(&c, None, &mut interned);
             connection.last().unwrap().space
         };
         assert_eq!(numbered(1, SynSent, Established, 1001, 1), Space::Same);

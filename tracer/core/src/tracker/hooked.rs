@@ -1,7 +1,7 @@
-//! What the hooks beyond the transitions told of one connection. Most connections have none of it.
+//! What the hooks on resets and retransmissions told of one connection. Most connections have none of it.
 
-use crate::observation::{AcceptEvent, ReasonName, ResetEvent, RetransmitCause, RetransmitEvent};
-use crate::record::{FinRetransmits, Owner};
+use crate::observation::{ReasonName, ResetEvent, RetransmitCause, RetransmitEvent};
+use crate::record::FinRetransmits;
 use crate::time::MonoNs;
 
 /// A reset that the kernel sent on behalf of the connection.
@@ -21,7 +21,6 @@ pub(crate) struct Hooked {
     pub(crate) retransmits: FinRetransmits,
     /// Segments that could not be sent again
     pub(crate) failed_retransmits: u32,
-    pub(crate) acceptor: Option<Owner>,
 }
 
 impl Hooked {
@@ -44,14 +43,5 @@ impl Hooked {
             _ => &mut again.data,
         };
         *count = count.saturating_add(1);
-    }
-
-    /// The first to accept it; a kernel thread accepts on somebody's behalf.
-    pub(crate) fn accepted(&mut self, event: &AcceptEvent) {
-        if let Some(task) = event.task.as_ref().filter(|task| task.kthread != Some(true))
-            && self.acceptor.is_none()
-        {
-            self.acceptor = Some(Owner::from(task));
-        }
     }
 }

@@ -99,7 +99,7 @@ impl Tracker {
     /// Puts the connection into the group that it belongs to by what is known now.
     pub(super) fn regroup(&mut self, slot: Slot) {
         let Some(connection) = self.table.get(slot) else { return };
-        let workload = self.workloads.get(connection.cgroup);
+        let workload = self.workloads.get(connection.cgroup());
         let open = OpenConnection { connection, role: self.table.role(slot), workload };
         let group = self.grouping.group(&open);
         self.table.regroup(slot, group);
@@ -108,15 +108,15 @@ impl Tracker {
     fn look(&self, connection: &Connection) -> ClosingConnection {
         let since = entered(connection);
         ClosingConnection {
-            conn_id: connection.id,
+            conn_id: connection.id(self.boot),
             state: connection.state,
             since,
             seen_since: since.unwrap_or_else(|| connection.last_seen_at()),
             local: connection.tuple.local,
             remote: connection.tuple.remote,
-            netns: connection.netns,
-            owner: connection.owner.or(connection.holder),
-            workload: self.workloads.of(connection.cgroup),
+            netns: connection.netns(),
+            owner: connection.owner.as_deref().or(connection.holder.as_deref()).copied(),
+            workload: self.workloads.of(connection.cgroup()),
         }
     }
 }
@@ -128,6 +128,6 @@ fn is_closing(state: TcpState) -> bool {
 
 /// When the present state was entered, where that was seen: a dump may have shown another state since.
 fn entered(connection: &Connection) -> Option<MonoNs> {
-    let steps = connection.trace.iter().rev().map(|trace| trace.step);
+    let steps = connection.trace().iter().rev();
     steps.take_while(|step| step.new == connection.state).last().map(|step| step.at)
 }

@@ -54,12 +54,12 @@ impl OpenConnection<'_> {
     /// Network namespace.
     #[must_use]
     pub fn netns(&self) -> Option<NetNs> {
-        self.connection.netns
+        self.connection.netns()
     }
 
     /// Who opened it, or accepted, or closed, or had a descriptor of it, in this order.
     #[must_use]
-    pub fn owner(&self) -> Option<Owner> {
+    pub fn owner(&self) -> Option<&Owner> {
         self.connection.known_owner()
     }
 

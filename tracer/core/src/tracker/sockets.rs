@@ -8,11 +8,13 @@
 use hashbrown::{HashMap, HashSet};
 use tracer_common::TcpState;
 
+use super::connection::Surroundings;
+use super::interned::Interned;
 use super::table::Slot;
 use super::time_wait::{Names, Place};
 use super::{Connection, Tracker, queue_of};
 use crate::endpoint::{Tuple, canonical};
-use crate::id::{ConnId, Cookie, NetNs, SocketKey};
+use crate::id::{Cookie, NetNs, SocketKey};
 use crate::observation::{DumpBegin, DumpEnd, DumpScope, Program, SocketRow, StateChange, Stream, Tier};
 use crate::record::{Endpoint, Owner};
 use crate::time::MonoNs;
@@ -93,9 +95,9 @@ impl Tracker {
             .table
             .followed()
             .filter(|(_, connection)| {
-                let SocketKey::Cookie(cookie) = connection.id.socket else { return false };
+                let SocketKey::Cookie(cookie) = connection.socket else { return false };
                 let unseen = !listing.touched.contains(&cookie) && !listing.shown.contains(&cookie);
-                let listed = connection.netns.is_some_and(|netns| complete.contains(&netns));
+                let listed = connection.netns().is_some_and(|netns| complete.contains(&netns));
                 unseen && listed && connection.state != TcpState::Listen && was_listable(connection, &listing)
             })
             .map(|(slot, _)| slot)
@@ -131,14 +133,14 @@ impl Tracker {
         let another = connection.state == TcpState::Close || connection.tuple.contradicts(&tuple(row));
         if touched || !before {
             // The row may be older than the connection: the same descriptor connected again.
-            if !another && connection.id.generation < begin.0 {
-                fill(connection, row);
+            if !another && connection.generation < begin.0 {
+                fill(connection, row, &mut self.interned);
             }
         } else if another {
             self.table.retire(slot);
             self.list(begin, cookie, row);
         } else {
-            fill(connection, row);
+            fill(connection, row, &mut self.interned);
             // Another state than the last one seen: transitions are missing. The next one's old state will show it.
             if std::mem::replace(&mut connection.state, row.state) != row.state {
                 self.table.touch(slot, queue_of(row.state));
@@ -178,11 +180,11 @@ impl Tracker {
         listing.nameless.get_or_insert_with(|| {
             let mut nameless = Nameless::default();
             let followed = self.table.followed();
-            let by_address = followed.filter(|(_, c)| matches!(c.id.socket, SocketKey::Address(_)));
+            let by_address = followed.filter(|(_, c)| matches!(c.socket, SocketKey::Address(_)));
             for (slot, connection) in by_address {
                 if connection.tuple.local.port.is_none() {
-                    nameless.portless.insert((connection.netns, connection.tuple.remote));
-                } else if let Some(place) = Place::of(connection.netns, &connection.tuple) {
+                    nameless.portless.insert((connection.netns(), connection.tuple.remote));
+                } else if let Some(place) = Place::of(connection.netns(), &connection.tuple) {
                     nameless.by_place.insert(place, slot);
                 }
             }
@@ -197,14 +199,15 @@ impl Tracker {
             self.fates.evicted += 1; // those that are followed by their events are worth more
             return;
         }
-        let id = ConnId { boot: self.boot, socket: SocketKey::Cookie(cookie), generation: at.0 };
         // No event yet: a stream that no shadow can repeat.
         let stream = Stream { cpu: 0, program: Program::Shadow, depth: 0 };
-        let mut connection = Connection::new(id, row.family, row.state, stream);
+        let socket = SocketKey::Cookie(cookie);
+        let mut connection = Connection::new(socket, at, row.family, row.state, stream, &mut self.interned);
         connection.listed = true;
-        connection.netns = Some(row.netns);
         connection.tuple.learn(tuple(row));
-        fill(&mut connection, row);
+        let there = Surroundings { netns: Some(row.netns), ..Surroundings::default() };
+        connection.surround(&there, &mut self.interned);
+        fill(&mut connection, row, &mut self.interned);
         self.table.pass(at);
         let slot = self.table.insert(connection, queue_of(row.state));
         self.regroup(slot);
@@ -227,13 +230,21 @@ fn was_listable(connection: &Connection, listing: &Listing) -> bool {
 }
 
 /// Adds what no event showed.
-fn fill(connection: &mut Connection, row: &SocketRow) {
+fn fill(connection: &mut Connection, row: &SocketRow, interned: &mut Interned) {
     connection.unlisted = false;
     connection.had_inode |= row.inode.is_some();
-    connection.cgroup = connection.cgroup.or(row.cgroup);
-    connection.uid = connection.uid.or(row.uid);
-    connection.mark = connection.mark.or(row.mark);
-    connection.holder = row.holder.as_ref().map(Owner::from).or(connection.holder);
+    let known = connection.surroundings();
+    let filled = Surroundings {
+        netns: known.netns,
+        cgroup: known.cgroup.or(row.cgroup),
+        uid: known.uid.or(row.uid),
+        mark: known.mark.or(row.mark),
+        is_mptcp: known.is_mptcp,
+    };
+    connection.surround(&filled, interned);
+    if let Some(task) = &row.holder {
+        connection.holder = Some(interned.owner(&Owner::from(task)));
+    }
 }
 
 fn tuple(row: &SocketRow) -> Tuple {

@@ -1,11 +1,13 @@
 //! The bounded table of connections: by cookie, by address where there is no cookie, and by how long nothing happened.
 
-use hashbrown::HashMap;
+use core::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 use tracer_common::TcpState;
 
 use super::connection::Connection;
 use super::population::{GroupId, Population};
-use crate::id::{Cookie, SockAddr, SocketKey};
+use crate::id::SocketKey;
 use crate::record::Role;
 use crate::time::MonoNs;
 
@@ -55,6 +57,45 @@ struct Node {
     after: Slot,
 }
 
+/// Slots by key. An entry is eight bytes: half a hash, by which it is found and moved without a look at the connection, and
+/// the slot. The hash is seeded, so nobody can choose keys that fall together.
+#[derive(Debug, Default)]
+struct Index {
+    hasher: DefaultHashBuilder,
+    entries: HashTable<(u32, Slot)>,
+}
+
+impl Index {
+    fn find(&self, key: SocketKey, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let half = self.half(key);
+        let found = self.entries.find(spread(half), |(other, slot)| *other == half && is_it(*slot))?;
+        Some(found.1)
+    }
+
+    /// `key` is not there yet.
+    fn insert(&mut self, key: SocketKey, slot: Slot) {
+        let half = self.half(key);
+        self.entries.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
+    }
+
+    /// Does nothing if the key is another slot's.
+    fn remove(&mut self, key: SocketKey, slot: Slot) {
+        let half = self.half(key);
+        if let Ok(entry) = self.entries.find_entry(spread(half), |entry| *entry == (half, slot)) {
+            entry.remove();
+        }
+    }
+
+    fn half(&self, key: SocketKey) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+}
+
+/// The table takes a place from the low bits and tells neighbours apart by the high ones.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     oldest: Slot,
@@ -66,8 +107,7 @@ struct Ends {
 pub(crate) struct Table {
     nodes: Vec<Option<Node>>,
     free: Vec<Slot>,
-    by_cookie: HashMap<Cookie, Slot>,
-    by_address: HashMap<SockAddr, Slot>,
+    index: Index,
     queues: [Ends; QUEUES],
     len: [usize; QUEUES],
     /// Connections that have not ended, by group and state
@@ -81,8 +121,7 @@ impl Table {
         Self {
             nodes: Vec::new(),
             free: Vec::new(),
-            by_cookie: HashMap::new(),
-            by_address: HashMap::new(),
+            index: Index::default(),
             queues: [Ends { oldest: NIL, newest: NIL }; QUEUES],
             len: [0; QUEUES],
             population: Population::default(),
@@ -118,10 +157,11 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: SocketKey) -> Option<Slot> {
-        match key {
-            SocketKey::Cookie(cookie) => self.by_cookie.get(&cookie).copied(),
-            SocketKey::Address(address) => self.by_address.get(&address).copied(),
-        }
+        self.index.find(key, |slot| self.has_key(slot, key))
+    }
+
+    fn has_key(&self, slot: Slot, key: SocketKey) -> bool {
+        self.get(slot).is_some_and(|connection| connection.socket == key)
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Connection> {
@@ -155,7 +195,7 @@ impl Table {
 
     /// Takes in a connection whose key is not in the table.
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue) -> Slot {
-        let key = connection.id.socket;
+        let key = connection.socket;
         let node = Node {
             counted: connection.state,
             connection,
@@ -177,18 +217,18 @@ impl Table {
                 (self.nodes.len() - 1) as Slot
             }
         };
-        self.index(key, slot);
+        self.index.insert(key, slot);
         self.link(slot, queue);
         slot
     }
 
     /// Gives the connection another key: its cookie became known.
     pub(crate) fn rekey(&mut self, slot: Slot, key: SocketKey) {
-        let Some(old) = self.get(slot).map(|connection| connection.id.socket) else { return };
-        self.unindex(old, slot);
-        self.index(key, slot);
+        let Some(old) = self.get(slot).map(|connection| connection.socket) else { return };
+        self.index.remove(old, slot);
+        self.index.insert(key, slot);
         if let Some(connection) = self.get_mut(slot) {
-            connection.id.socket = key;
+            connection.socket = key;
         }
     }
 
@@ -260,8 +300,8 @@ impl Table {
 
     /// The connection's name is another's from now on; it waits for its record.
     pub(crate) fn retire(&mut self, slot: Slot) {
-        let Some(key) = self.get(slot).map(|connection| connection.id.socket) else { return };
-        self.unindex(key, slot);
+        let Some(key) = self.get(slot).map(|connection| connection.socket) else { return };
+        self.index.remove(key, slot);
         self.touch(slot, Queue::Settling);
     }
 
@@ -274,25 +314,9 @@ impl Table {
         self.nodes.get(slot as usize)?.as_ref()?;
         self.unlink(slot);
         let node = self.nodes.get_mut(slot as usize)?.take()?;
-        self.unindex(node.connection.id.socket, slot);
+        self.index.remove(node.connection.socket, slot);
         self.free.push(slot);
         Some(node.connection)
-    }
-
-    fn index(&mut self, key: SocketKey, slot: Slot) {
-        match key {
-            SocketKey::Cookie(cookie) => self.by_cookie.insert(cookie, slot),
-            SocketKey::Address(address) => self.by_address.insert(address, slot),
-        };
-    }
-
-    fn unindex(&mut self, key: SocketKey, slot: Slot) {
-        if self.find(key) == Some(slot) {
-            match key {
-                SocketKey::Cookie(cookie) => self.by_cookie.remove(&cookie),
-                SocketKey::Address(address) => self.by_address.remove(&address),
-            };
-        }
     }
 
     fn node_mut(&mut self, slot: Slot) -> Option<&mut Node> {
@@ -337,7 +361,9 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{Cookie, SockAddr};
     use crate::testing::change;
+    use crate::tracker::interned::Interned;
     use tracer_common::TcpState::{Close, SynSent};
 
     fn key(n: u64) -> SocketKey {
@@ -345,8 +371,7 @@ mod tests {
     }
 
     fn insert(table: &mut Table, n: u64, queue: Queue) -> Slot {
-        let mut connection = Connection::first_seen(crate::id::BootId(0), key(n), &change(n, Close, SynSent));
-        connection.id.socket = key(n);
+        let connection = Connection::first_seen(key(n), &change(n, Close, SynSent), &mut Interned::new());
         table.insert(connection, queue)
     }
 
@@ -360,7 +385,7 @@ mod tests {
         assert_eq!(table.oldest(Queue::Moving), Some(slots[2]));
         assert_eq!(table.oldest(Queue::Established), Some(slots[1]));
         assert_eq!((table.len_of(Queue::Moving), table.len_of(Queue::Established)), (2, 1));
-        let moving: Vec<_> = table.of(Queue::Moving).map(|connection| connection.id.socket).collect();
+        let moving: Vec<_> = table.of(Queue::Moving).map(|connection| connection.socket).collect();
         assert_eq!(moving, [key(3), key(1)]);
         assert_eq!(table.of(Queue::Settling).count(), 0);
     }

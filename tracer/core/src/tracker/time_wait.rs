@@ -30,9 +30,9 @@ use self::store::{Serial, Store};
 use self::verdict::Court;
 use super::{Audit, Connection};
 use crate::claim::{Claim, Evidence, Reason};
-use crate::id::{NetNs, SocketKey};
+use crate::id::{BootId, NetNs, SocketKey};
 use crate::observation::{
-    DumpBegin, DumpEnd, Hooks, Program, ResetEvent, SocketKind, SocketRow, StateChange, TimeWaitChange,
+    DumpBegin, DumpEnd, Hooks, Host, Program, ResetEvent, SocketKind, SocketRow, StateChange, TimeWaitChange,
     TimeWaitEvent, TimeWaitSource,
 };
 use crate::record::{TimeWaitEnd, TimeWaitRecord};
@@ -50,6 +50,7 @@ struct Dump {
 pub(crate) struct TimeWaits {
     capacity: usize,
     settle_ns: u64,
+    boot: BootId,
     hooks: Hooks,
     store: Store,
     /// Entries to look at when their settling time is over, in the order in which they came there
@@ -67,6 +68,7 @@ impl TimeWaits {
         Self {
             capacity: capacity.max(1),
             settle_ns,
+            boot: BootId::default(),
             hooks: Hooks::default(),
             store: Store::default(),
             settling: VecDeque::new(),
@@ -77,8 +79,8 @@ impl TimeWaits {
         }
     }
 
-    pub(crate) fn begin(&mut self, hooks: &Hooks) {
-        self.hooks = *hooks;
+    pub(crate) fn begin(&mut self, host: &Host) {
+        (self.boot, self.hooks) = (host.boot_id, host.hooks);
     }
 
     pub(crate) fn next_record(&mut self) -> Option<TimeWaitRecord> {
@@ -106,7 +108,7 @@ impl TimeWaits {
         if !self.watches() {
             return;
         }
-        let origin = origin(connection, from_fin_wait2);
+        let origin = origin(connection, self.boot, from_fin_wait2);
         self.newest = self.newest.max(origin.at);
         let names = names(connection);
         let early = self.early(&names, &origin);
@@ -176,12 +178,13 @@ impl TimeWaits {
         if !matches!(change.new, TcpState::SynRecv | TcpState::Established) || self.store.len() == 0 {
             return;
         }
-        let Some(place) = Place::of(connection.netns, &connection.tuple) else { return };
+        let Some(place) = Place::of(connection.netns(), &connection.tuple) else { return };
         let Some(serial) = self.store.at_place(&place) else { return };
         let taker = taker(connection, change);
         let sweep = self.hooks.time_wait == TimeWaitSource::Sweep;
+        let id = connection.id(self.boot);
         let Some(entry) = self.store.get_mut(serial) else { return };
-        if entry.origin.as_ref().is_none_or(|origin| origin.id == connection.id || origin.at > change.at) {
+        if entry.origin.as_ref().is_none_or(|origin| origin.id == id || origin.at > change.at) {
             return;
         }
         if entry.end.is_none() {
@@ -422,7 +425,7 @@ fn missed(entry: &Entry) -> Claim<TimeWaitEnd> {
 }
 
 fn taker(connection: &Connection, change: &StateChange) -> Taker {
-    let birth = connection.trace.first().map(|trace| trace.step);
+    let birth = connection.trace().first();
     let opened_at = birth.filter(|step| (step.old, step.new) == (TcpState::Close, TcpState::SynSent));
     let accepted = birth.is_some_and(|step| (step.old, step.new) == (TcpState::Listen, TcpState::SynRecv));
     let way = match (opened_at, accepted) {
@@ -430,31 +433,31 @@ fn taker(connection: &Connection, change: &StateChange) -> Taker {
         (None, true) => Some(TimeWaitEnd::ReusedBySyn),
         (None, false) => None,
     };
-    let opener = match connection.opener {
-        Some(owner) => Claim::known(owner, [Evidence::SynSent, Evidence::LockOwned, Evidence::SameTuple]),
+    let opener = match connection.opener.as_deref() {
+        Some(owner) => Claim::known(*owner, [Evidence::SynSent, Evidence::LockOwned, Evidence::SameTuple]),
         None => Claim::Unknown(Reason::NoTask),
     };
     Taker { at: change.at, way, opened_at: opened_at.map(|step| step.at), opener }
 }
 
 fn names(connection: &Connection) -> Names {
-    let known = match connection.id.socket {
+    let known = match connection.socket {
         SocketKey::Cookie(cookie) => Some(cookie),
         SocketKey::Address(_) => None,
     };
-    let cookie = connection.end.as_deref().and_then(|end| end.cookie).or(known);
-    Names { cookie, address: None, place: Place::of(connection.netns, &connection.tuple) }
+    let cookie = connection.end().and_then(|end| end.cookie).or(known);
+    Names { cookie, address: None, place: Place::of(connection.netns(), &connection.tuple) }
 }
 
-fn origin(connection: &Connection, from_fin_wait2: Option<Claim<bool>>) -> Origin {
-    let end = connection.end.as_deref();
-    let before = connection.trace.iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.step.at);
+fn origin(connection: &Connection, boot: BootId, from_fin_wait2: Option<Claim<bool>>) -> Origin {
+    let end = connection.end();
+    let before = connection.trace().iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.at);
     Origin {
-        id: connection.id,
+        id: connection.id(boot),
         family: connection.family,
         tuple: connection.tuple,
-        netns: connection.netns,
-        cgroup: connection.cgroup,
+        netns: connection.netns(),
+        cgroup: connection.cgroup(),
         at: connection.last_seen_at(),
         before,
         orphan: end.and_then(|end| end.flags).is_some_and(|flags| flags.dead),

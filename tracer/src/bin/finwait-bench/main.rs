@@ -6,6 +6,7 @@ mod hooks;
 mod load;
 mod loss;
 mod numbers;
+mod scale;
 mod tools;
 mod traffic;
 mod truth;
@@ -30,6 +31,17 @@ enum Bench {
     Loss(loss::LossArgs),
     /// What finwait adds to the kernel's work, beside tcpstates and tcplife
     Cost(cost::CostArgs),
+    /// What many connections take, and what scrapes cost
+    Scale(scale::ScaleArgs),
+    /// Live connections in memory
+    #[command(hide = true)]
+    ScaleFill(scale::FillArgs),
+    /// Scrapes timed
+    #[command(hide = true)]
+    ScaleScrape(scale::ScrapeArgs),
+    /// Connections that come and go, with or without scrapes
+    #[command(hide = true)]
+    ScaleReplay(scale::ReplayArgs),
     /// The accepting half of a load
     #[command(hide = true)]
     LoadServer(load::LoadArgs),
@@ -56,6 +68,10 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::Churn(args) => churn::run(args),
         Bench::Loss(args) => loss::run(args),
         Bench::Cost(args) => cost::run(args),
+        Bench::Scale(args) => scale::run(args),
+        Bench::ScaleFill(args) => scale::fill(*args),
+        Bench::ScaleScrape(args) => scale::scrape(args),
+        Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::LoadServer(args) => load::server(*args),
         Bench::LoadClient(args) => load::client(*args),
         Bench::LoadLone(args) => load::lone(*args),

@@ -1,0 +1,95 @@
+//! What a connection only has once it closes, is reset or makes more transitions than an open one does. Most connections are
+//! open, and have none of it.
+
+use std::sync::Arc;
+
+use super::connection::Trace;
+use super::hooked::Hooked;
+use crate::observation::{Shutdown, StateChange};
+use crate::record::Owner;
+
+/// The event that began this end's share of the close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalBegin {
+    /// Its place among the connection's events
+    pub(crate) index: usize,
+    pub(crate) shutdown: Option<Shutdown>,
+    /// close() would wait with the socket still alive (SO_LINGER with a time)
+    pub(crate) lingers: bool,
+    pub(crate) lock_owned: Option<bool>,
+    pub(crate) kthread: Option<bool>,
+    pub(crate) exiting: Option<bool>,
+    pub(crate) exit_signal: Option<u8>,
+    /// At the next event: what close() does before it lets go of the socket
+    pub(crate) dead_next: Option<bool>,
+}
+
+/// What entering a closing state showed, kept for the claims made at the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    /// tcp_clock_cache at FIN_WAIT1 → FIN_WAIT2
+    pub(crate) fin_wait2_clock_ns: Option<u64>,
+    /// rcv_nxt was past rcv_wup at CLOSE_WAIT → LAST_ACK
+    pub(crate) ack_pending: Option<bool>,
+    /// write_seq − snd_nxt when our FIN was queued
+    pub(crate) unsent_bytes: Option<u32>,
+    /// Nothing kept our FIN back when it was queued: no data ahead of it, none on its way that could fill the congestion
+    /// window, and the peer's window open
+    pub(crate) fin_left_at_once: Option<bool>,
+    /// total_retrans when our FIN was queued
+    pub(crate) retrans_before: Option<u32>,
+    /// At the first FIN
+    pub(crate) idle_send_ns: Option<u64>,
+    /// At the first FIN
+    pub(crate) idle_receive_ns: Option<u64>,
+    /// bytes_received when our FIN was queued first
+    pub(crate) received_before_bytes: Option<u64>,
+    /// bytes_acked when the peer's FIN came first
+    pub(crate) acked_before_bytes: Option<u64>,
+    pub(crate) began: Option<LocalBegin>,
+    /// write_seq − snd_nxt when the peer's FIN found ours unacknowledged
+    pub(crate) unsent_at_closing_bytes: Option<u32>,
+}
+
+impl Closing {
+    /// Nothing of it was seen.
+    pub(crate) const NONE: Self = Self {
+        fin_wait2_clock_ns: None,
+        ack_pending: None,
+        unsent_bytes: None,
+        fin_left_at_once: None,
+        retrans_before: None,
+        idle_send_ns: None,
+        idle_receive_ns: None,
+        received_before_bytes: None,
+        acked_before_bytes: None,
+        began: None,
+        unsent_at_closing_bytes: None,
+    };
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) closing: Closing,
+    /// With the index of its event
+    pub(crate) closer: Option<(usize, Arc<Owner>)>,
+    pub(crate) hooked: Hooked,
+    pub(crate) end: Option<Box<StateChange>>,
+    /// All steps, once there are more than an open connection has room for; else empty
+    pub(super) steps: Vec<Trace>,
+    pub(super) steps_dropped: u32,
+}
+
+impl Default for Late {
+    fn default() -> Self {
+        Self {
+            closing: Closing::NONE,
+            closer: None,
+            hooked: Hooked::default(),
+            end: None,
+            steps: Vec::new(),
+            steps_dropped: 0,
+        }
+    }
+}
