@@ -115,10 +115,15 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(outputs: Outputs<'a>, plan: &'a Plan) -> Self {
+        let grouping = outputs.sink.as_ref().and_then(|sink| sink.grouping());
+        let tracker = match grouping {
+            Some(grouping) => Tracker::with_grouping(plan.tracker, grouping),
+            None => Tracker::new(plan.tracker),
+        };
         Self {
             outputs,
             plan,
-            tracker: Tracker::new(plan.tracker),
+            tracker,
             pairing: plan.both_ends.then(|| Pairing::new(PairingConfig::default())),
             filter: plan.filter.clone(),
             context: Context::default(),

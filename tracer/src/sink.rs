@@ -3,7 +3,7 @@
 use std::io;
 
 use finwait_core::observation::Host;
-use finwait_core::{ClockPair, MonoNs, Observation, Record, Tracker};
+use finwait_core::{ClockPair, Grouping, MonoNs, Observation, Record, Tracker};
 
 mod columns;
 mod csv;
@@ -54,6 +54,11 @@ pub trait Sink {
 
     /// Between two batches, and right after the first: `tracker` as it is now.
     fn between(&mut self, _tracker: &Tracker) {}
+
+    /// How the tracker is to group open connections, where that is of interest.
+    fn grouping(&self) -> Option<Box<dyn Grouping>> {
+        None
+    }
 
     /// Nothing more comes: `tracker` as it is at the end.
     fn ended(&mut self, _tracker: &Tracker) {}

@@ -4,20 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{otlp_receiver, process};
+use crate::{cargo_test, otlp_receiver};
 
 /// Installs what they take, then runs them.
 pub(crate) fn run(root: &Path) -> Result<()> {
     otlp_receiver::install(root)?;
-    let mut tests = process::cargo();
-    tests.current_dir(root).args([
-        "test",
-        "--package",
-        "tracer",
-        "--features",
-        "components",
-        "--test",
-        "otlp",
-    ]);
-    process::run(&mut tests)
+    cargo_test::require(root, &["--package", "tracer", "--features", "components", "--test", "otlp"])
 }

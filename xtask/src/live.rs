@@ -23,14 +23,18 @@ const LAYOUTS: [&str; 3] =
 
 /// Why the live tests cannot run here, if they cannot.
 pub(crate) fn obstacle() -> Option<&'static str> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if !may_load(effective(&status)) {
+    if !privileged() {
         return Some("they need CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN: run this as root");
     }
     if !LAYOUTS.iter().any(|place| Path::new(place).exists()) {
         return Some("this kernel shows neither its BTF nor tracefs");
     }
     None
+}
+
+/// Whether this process may load programs.
+pub(crate) fn privileged() -> bool {
+    may_load(effective(&fs::read_to_string("/proc/self/status").unwrap_or_default()))
 }
 
 /// Fails unless the tests that passed are exactly the listed ones.

@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod build_ebpf;
+mod cargo_test;
 mod components;
 mod ebpf;
 mod libtest;

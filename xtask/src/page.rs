@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{process, tracefs};
+use crate::{cargo_test, process};
 
 /// What drives the browser, and Debian's packages that bring both.
 const DRIVER: &str = "/usr/bin/chromedriver";
@@ -15,9 +15,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     if !Path::new(DRIVER).exists() {
         install()?;
     }
-    let mut tests = process::cargo();
-    tests.current_dir(root).args(["test", "--package", "tracer", "--features", "page", "--test", "page"]);
-    process::run(&mut tracefs::seen_by(tests))
+    cargo_test::require(root, &["--package", "tracer", "--features", "page", "--test", "page"])
 }
 
 fn install() -> Result<()> {

@@ -1,13 +1,11 @@
 //! `cargo xtask test`: every test there is, the live ones where BPF is allowed.
 
-use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::libtest::{Parser, Report};
-use crate::{live, process, tracefs};
+use crate::libtest::Report;
+use crate::{cargo_test, live};
 
 const WORKSPACE: &[&str] = &["--workspace"];
 const LIVE: &[&str] = &["--package", "tracer", "--features", "live", "--test", "live"];
@@ -45,7 +43,11 @@ impl Total {
     /// Adds one `cargo test`; hands out its report if it succeeded. One that fails without a failed test, say in
     /// the compiler, counts as one failure.
     fn cargo_test(&mut self, root: &Path, what: &[&str], harness: &[&str]) -> Result<Option<Report>> {
-        let (report, ended_well) = stream(root, what, harness)?;
+        let (report, ended_well) = if what == LIVE {
+            cargo_test::twice(root, what, harness)?
+        } else {
+            cargo_test::once(root, what, harness)?
+        };
         self.passed += report.passed;
         self.failed += report.failed;
         if !ended_well && report.failed == 0 {
@@ -61,30 +63,6 @@ impl Total {
             self.failed += 1;
         }
     }
-}
-
-/// Runs `cargo test`, printing while it runs; what it reported and whether it succeeded.
-fn stream(root: &Path, what: &[&str], harness: &[&str]) -> Result<(Report, bool)> {
-    let mut cargo = process::cargo();
-    cargo.current_dir(root).args(["test", "--no-fail-fast"]).args(what).arg("--").args(harness);
-    if what == LIVE {
-        cargo = tracefs::seen_by(cargo);
-    }
-    let mut child = cargo.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let mut output = child.stdout.take().context("cargo has no output")?;
-    let mut parser = Parser::default();
-    let mut chunk = [0; 4096];
-    loop {
-        let length = output.read(&mut chunk).context("reading from cargo")?;
-        if length == 0 {
-            break;
-        }
-        parser.feed(&chunk[..length]);
-        let mut ours = std::io::stdout().lock();
-        ours.write_all(&chunk[..length]).and_then(|()| ours.flush()).context("standard output")?;
-    }
-    let status = child.wait().context("waiting for cargo")?;
-    Ok((parser.finish(), status.success()))
 }
 
 fn in_ci() -> bool {

@@ -5,15 +5,16 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process;
+use crate::{live, process};
 
 /// Not empty where tracefs is mounted.
 const EVENTS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 const MOUNT: &str = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$0\" \"$@\"";
 
-/// `command`, which sees tracefs when it runs. Folder and environment are kept; standard output and input are not.
+/// `command`, which sees tracefs when it runs, unless this process may not trace anyway. Folder and environment are kept;
+/// standard output and input are not.
 pub(crate) fn seen_by(command: Command) -> Command {
-    if EVENTS.iter().any(|events| Path::new(events).exists()) {
+    if !live::privileged() || EVENTS.iter().any(|events| Path::new(events).exists()) {
         return command;
     }
     wrapped(&command)

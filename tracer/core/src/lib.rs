@@ -30,4 +30,6 @@ pub use observation::{Observation, StateChange};
 pub use record::Record;
 pub use time::{ClockPair, MonoNs, WallNs};
 pub use tracer_common::TcpState;
-pub use tracker::{ClosingConnection, Fates, Tracker, TrackerConfig};
+pub use tracker::{
+    ClosingConnection, Fates, GroupId, GroupPopulation, Grouping, OpenConnection, Tracker, TrackerConfig,
+};

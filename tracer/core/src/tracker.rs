@@ -9,6 +9,7 @@ mod hooked;
 mod interned;
 mod late;
 mod open;
+mod population;
 mod sockets;
 mod surroundings;
 mod table;
@@ -27,6 +28,8 @@ pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
 pub(crate) use self::late::LocalBegin;
 pub use self::open::ClosingConnection;
+use self::population::Ungrouped;
+pub use self::population::{GroupId, GroupPopulation, Grouping, OpenConnection};
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
@@ -95,6 +98,7 @@ pub struct Tracker {
     /// The dump of connections under way
     listing: Option<Listing>,
     workloads: Workloads,
+    grouping: Box<dyn Grouping>,
     audit: Audit,
     records: VecDeque<Record>,
     received: u64,
@@ -105,9 +109,15 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// An empty tracker.
+    /// An empty tracker, to which all connections are one group.
     #[must_use]
     pub fn new(config: TrackerConfig) -> Self {
+        Self::with_grouping(config, Box::new(Ungrouped))
+    }
+
+    /// An empty tracker, which counts open connections by the groups that `grouping` puts them into.
+    #[must_use]
+    pub fn with_grouping(config: TrackerConfig, grouping: Box<dyn Grouping>) -> Self {
         Self {
             config: TrackerConfig { capacity: config.capacity.max(1), ..config },
             boot: BootId::default(),
@@ -116,6 +126,7 @@ impl Tracker {
             tier: Tier::TpBtf,
             listing: None,
             workloads: Workloads::default(),
+            grouping,
             table: Table::new(),
             interned: Interned::new(),
             held: HashMap::new(),
@@ -223,6 +234,7 @@ impl Tracker {
     /// No event before `at` can still come: what closed long enough before is reported, once every loss up to its end
     /// is known.
     fn advance(&mut self, at: MonoNs) {
+        self.table.pass(at);
         self.forget_handshakes(at);
         self.settle(at);
         self.time_waits.advance(at, &self.audit);
@@ -246,6 +258,7 @@ impl Tracker {
     fn state_change(&mut self, change: &StateChange) {
         self.audit.number(change.stream, change.seq, change.at);
         self.newest = self.newest.max(change.at);
+        self.table.pass(change.at);
         if let Some(listing) = &mut self.listing {
             listing.touch(change);
         }
@@ -353,6 +366,11 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
+        self.table.learn_role(slot, (change.old, change.new));
+        if change.new != TcpState::Close {
+            self.regroup(slot);
+        }
+        self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
         self.leave_time_wait(slot, change);
     }
 

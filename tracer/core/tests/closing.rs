@@ -341,6 +341,19 @@ fn a_retransmission_that_is_missing_leaves_no_count() {
 }
 
 #[test]
+fn a_retransmission_that_only_the_kernel_counted_leaves_no_count() {
+    let told = |kernel: u32| {
+        let mut script = hooked();
+        let mut sock = begin(&mut script, true);
+        script.observations.push(fin_again(10 * MILLI + 100_000, 1, RetransmitCause::Timeout));
+        sock.tcp().total_retrans = Some(kernel);
+        finish(script, sock, true).fin_retransmits
+    };
+    assert_eq!(told(1).value().map(FinRetransmits::fins), Some(1));
+    assert_eq!(told(2).reason(), Some(Reason::HookLoss));
+}
+
+#[test]
 fn a_fin_that_nobody_acknowledges_is_given_up() {
     let mut script = hooked();
     let mut sock = begin(&mut script, true);

@@ -120,7 +120,7 @@ pub fn start(
     let reader = Arc::new(Reader::new(desk));
     let (feed, told, skipped) = feed::open(web.replay);
     http::start(listening, web, Arc::clone(&reader), told, skipped)?;
-    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed), reader))
+    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed, web.replay), reader))
 }
 
 /// What is handed out at the desk.
@@ -130,15 +130,15 @@ pub struct Sheet {
     pub snapshot: Snapshot,
     /// Connections in a closing state, the longest untouched of them
     pub closing: Vec<ClosingConnection>,
-    /// The monotonic clock when they were taken
+    /// The monotonic clock when they were taken; of a recording, its own
     pub taken: MonoNs,
-    /// The loop has ended: nothing will change any more
-    pub ended: bool,
+    /// No time passes: a recording, or the loop has ended
+    pub frozen: bool,
 }
 
 impl Sheet {
     /// Until when durations that go on have lasted: of a recording nothing is older now than it was at its end.
     fn now(&self) -> MonoNs {
-        if self.ended { self.taken } else { monotonic_now() }
+        if self.frozen { self.taken } else { monotonic_now() }
     }
 }

@@ -1,6 +1,6 @@
 //! The loop's output when it serves: records go to the aggregator, snapshots to the desk.
 
-use finwait_core::{Record, Tracker};
+use finwait_core::{Grouping, Record, Tracker};
 
 use super::Sheet;
 use super::desk::Clerk;
@@ -18,21 +18,25 @@ pub struct ServeSink {
     aggregator: Aggregator,
     clerk: Clerk<Sheet>,
     feed: Feed,
+    /// A recording is served
+    replay: bool,
     /// Whether the first snapshot was put out: from then on finwait is ready
     begun: bool,
 }
 
 impl ServeSink {
-    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed) -> Self {
-        Self { aggregator, clerk, feed, begun: false }
+    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed, replay: bool) -> Self {
+        Self { aggregator, clerk, feed, replay, begun: false }
     }
 
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
+        // A recording's clock is another one, and stands still between its events.
+        let taken = if self.replay { tracker.now() } else { monotonic_now() };
         Sheet {
-            snapshot: self.aggregator.snapshot(tracker),
+            snapshot: self.aggregator.snapshot(tracker, taken),
             closing: tracker.closing(CLOSING),
-            taken: monotonic_now(),
-            ended,
+            taken,
+            frozen: ended || self.replay,
         }
     }
 }
@@ -45,6 +49,10 @@ impl Sink for ServeSink {
     fn record(&mut self, record: &Record) -> Result<(), SinkError> {
         self.feed.offer(record);
         self.aggregator.record(record)
+    }
+
+    fn grouping(&self) -> Option<Box<dyn Grouping>> {
+        Some(self.aggregator.grouping())
     }
 
     fn between(&mut self, tracker: &Tracker) {

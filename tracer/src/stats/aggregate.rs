@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use finwait_core::observation::TimeWaitSource;
 use finwait_core::record::{CloseKind, CloseRecord, Successor, TimeWaitRecord};
-use finwait_core::{ConnId, MonoNs, Reason, Record, TcpState, Tracker, WallNs};
+use finwait_core::{ConnId, GroupId, MonoNs, Reason, Record, TcpState, Tracker, WallNs};
 
-use super::groups::{GroupIndex, Grouping, Groups};
+use super::groups::{Grouping, OTHER_GROUP, SharedGroups};
 use super::history::History;
 use super::snapshot::{GroupSnapshot, Snapshot};
 use super::summary::{Summary, Unproven};
@@ -17,15 +17,17 @@ use crate::sink::{Context, Sink, SinkError, Verdict};
 /// A close whose time-wait socket is still to end.
 #[derive(Clone, Copy, Debug)]
 struct Awaited {
-    group: GroupIndex,
+    group: GroupId,
     hid_fin_wait2: bool,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Aggregator {
-    groups: Groups,
+    groups: SharedGroups,
     summaries: Vec<Arc<Summary>>,
+    /// Of a group in which nothing has ended
+    nothing: Arc<Summary>,
     unproven: Arc<Unproven>,
     awaited: HashMap<ConnId, Awaited>,
     /// Time-wait sockets awaited at most
@@ -39,8 +41,9 @@ impl Aggregator {
     #[must_use]
     pub fn new(grouping: Grouping, time_waits: usize) -> Self {
         Self {
-            groups: Groups::new(grouping),
-            summaries: vec![Arc::default()],
+            groups: SharedGroups::new(grouping),
+            summaries: Vec::new(),
+            nothing: Arc::default(),
             unproven: Arc::default(),
             awaited: HashMap::new(),
             time_waits,
@@ -49,17 +52,30 @@ impl Aggregator {
         }
     }
 
-    /// Everything so far, and what `tracker` holds now. Cheap: summaries are shared until they change.
+    /// Decides for a tracker to which group an open connection belongs: the one in which its close will be counted, as far as
+    /// it is known by then.
     #[must_use]
-    pub fn snapshot(&self, tracker: &Tracker) -> Snapshot {
-        let pairs = self.groups.labels().iter().zip(&self.summaries);
+    pub fn grouping(&self) -> Box<dyn finwait_core::Grouping> {
+        Box::new(self.groups.clone())
+    }
+
+    /// Everything so far, and what `tracker` holds at `now`. Cheap: summaries are shared until they change.
+    #[must_use]
+    pub fn snapshot(&self, tracker: &Tracker, now: MonoNs) -> Snapshot {
+        let groups = self.groups.lock();
+        let population = tracker.population(now);
+        let labels = groups.labels().iter().enumerate();
         Snapshot {
-            groups: pairs
-                .map(|(labels, summary)| GroupSnapshot { labels: labels.clone(), summary: summary.clone() })
+            groups: labels
+                .map(|(place, labels)| GroupSnapshot {
+                    labels: labels.clone(),
+                    summary: self.summaries.get(place).unwrap_or(&self.nothing).clone(),
+                    population: population.get(place).copied().unwrap_or_default(),
+                })
                 .collect(),
-            group_count: self.groups.len(),
-            group_limit: self.groups.limit(),
-            group_overflows: self.groups.overflows(),
+            group_count: groups.len(),
+            group_limit: groups.limit(),
+            group_overflows: groups.overflows(),
             unproven: self.unproven.clone(),
             host: self.context.host.clone(),
             clock: self.context.clock,
@@ -74,7 +90,7 @@ impl Aggregator {
     }
 
     fn close(&mut self, close: &CloseRecord) {
-        let group = self.groups.of(close);
+        let group = self.groups.lock().of(close);
         let follows = self.await_time_wait(close, group);
         let wall = close.closed_at.and_then(|at| self.wall_of(at));
         let (summary, unproven) = self.parts(group);
@@ -83,7 +99,7 @@ impl Aggregator {
     }
 
     /// Whether a time-wait record will tell of FIN_WAIT2.
-    fn await_time_wait(&mut self, close: &CloseRecord, group: GroupIndex) -> bool {
+    fn await_time_wait(&mut self, close: &CloseRecord, group: GroupId) -> bool {
         let watched =
             self.context.host.as_ref().is_some_and(|host| host.hooks.time_wait != TimeWaitSource::Off);
         let hid_fin_wait2 = close.kind.value() == Some(&CloseKind::Active)
@@ -100,18 +116,18 @@ impl Aggregator {
         // One whose close was not awaited says nothing of who it was.
         let awaited = self.awaited.remove(&record.conn_id);
         let Awaited { group, hid_fin_wait2 } =
-            awaited.unwrap_or(Awaited { group: GroupIndex::OTHER, hid_fin_wait2: false });
+            awaited.unwrap_or(Awaited { group: OTHER_GROUP, hid_fin_wait2: false });
         let wall = record.ended.value().and_then(|ended| self.wall_of(ended.latest));
         let (summary, unproven) = self.parts(group);
         summary.time_wait(record, wall, unproven, hid_fin_wait2);
         self.history.time_wait(record, hid_fin_wait2);
     }
 
-    fn parts(&mut self, group: GroupIndex) -> (&mut Summary, &mut Unproven) {
-        if group.place() >= self.summaries.len() {
-            self.summaries.resize_with(group.place() + 1, Arc::default);
+    fn parts(&mut self, group: GroupId) -> (&mut Summary, &mut Unproven) {
+        if group.0 as usize >= self.summaries.len() {
+            self.summaries.resize_with(group.0 as usize + 1, Arc::default);
         }
-        (Arc::make_mut(&mut self.summaries[group.place()]), Arc::make_mut(&mut self.unproven))
+        (Arc::make_mut(&mut self.summaries[group.0 as usize]), Arc::make_mut(&mut self.unproven))
     }
 
     fn wall_of(&self, at: MonoNs) -> Option<WallNs> {

@@ -40,15 +40,21 @@ catalogue! {
     /// Closing states
     STATE_DURATION: Histogram Seconds "finwait_state_duration_seconds" ["state"], true,
         "Time that connections spent in a closing state, TIME_WAIT and FIN_WAIT2 of mini-sockets included.";
+    /// Opened
+    OPENED: Counter None "finwait_connections_opened_total" [], true,
+        "Connections that were established, seen from the handshake on; accepted ones from accept() on where that is seen.";
+    /// Time in states
+    STATE_SECONDS: Counter Seconds "finwait_state_seconds_total" ["state"], true,
+        "Time that sockets spent in a state, those still in it included; mini-sockets are none of them.";
+    /// Sockets now
+    SOCKETS: Gauge None "finwait_sockets" ["state"], true,
+        "Sockets that are followed now, by state; mini-sockets are none of them.";
+    /// CLOSE_WAIT
+    OLDEST_CLOSE_WAIT: Gauge Seconds "finwait_oldest_close_wait_seconds" [], true,
+        "For how long the oldest CLOSE_WAIT has lasted, at least; 0 while there is none.";
     /// What is not proven
     UNPROVEN: Counter None "finwait_unproven_total" ["measure", "reason"], false,
         "Durations whose length is not proven, by measure and reason; they are in no histogram.";
-    /// Sockets now
-    SOCKETS: Gauge None "finwait_sockets" ["state"], false,
-        "Sockets that are followed now, by state; mini-sockets are none of them.";
-    /// CLOSE_WAIT
-    OLDEST_CLOSE_WAIT: Gauge Seconds "finwait_oldest_close_wait_seconds" [], false,
-        "For how long the oldest CLOSE_WAIT has lasted, at least; 0 while there is none.";
     /// Received
     EVENTS: Counter None "finwait_events_received_total" [], false,
         "State transitions received, repetitions dropped.";

@@ -2,11 +2,11 @@
 //! falls into `other`, which is always there, and is counted.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use finwait_core::observation::Comm;
+use finwait_core::observation::{Comm, Workload};
 use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
-use finwait_core::{NetNs, Port};
+use finwait_core::{GroupId, NetNs, OpenConnection, Port, TcpState};
 use ipnet::IpNet;
 
 use super::family::Label;
@@ -99,16 +99,38 @@ enum Slot {
 
 type Key = [Slot; DIMENSIONS];
 
-/// Which group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GroupIndex(pub(super) u32);
+/// What of a connection decides its group.
+struct Facts<'a> {
+    role: Option<Role>,
+    local: Endpoint,
+    remote: Endpoint,
+    netns: Option<NetNs>,
+    owner: Option<Comm>,
+    workload: Option<&'a Workload>,
+}
 
-impl GroupIndex {
-    /// What fits nowhere.
-    pub const OTHER: Self = Self(0);
+/// What fits nowhere.
+pub(super) const OTHER_GROUP: GroupId = GroupId(0);
 
-    pub(super) fn place(self) -> usize {
-        self.0 as usize
+/// The groups, for both who ask: the tracker at each transition, the aggregator at each close. They are on one thread, so the
+/// lock is always free.
+#[derive(Clone, Debug)]
+pub(super) struct SharedGroups(Arc<Mutex<Groups>>);
+
+impl SharedGroups {
+    pub(super) fn new(grouping: Grouping) -> Self {
+        Self(Arc::new(Mutex::new(Groups::new(grouping))))
+    }
+
+    /// Nothing is left half done under this lock: a panic elsewhere spoils nothing.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Groups> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl finwait_core::Grouping for SharedGroups {
+    fn group(&mut self, connection: &OpenConnection<'_>) -> GroupId {
+        self.lock().of_open(connection)
     }
 }
 
@@ -116,7 +138,7 @@ impl GroupIndex {
 #[derive(Debug)]
 pub(super) struct Groups {
     grouping: Grouping,
-    by_key: HashMap<Key, GroupIndex>,
+    by_key: HashMap<Key, GroupId>,
     labels: Vec<Arc<[Label]>>,
     units: HashMap<Arc<str>, u32>,
     unit_names: Vec<Arc<str>>,
@@ -139,19 +161,38 @@ impl Groups {
     }
 
     /// The group of a connection that has ended.
-    pub(super) fn of(&mut self, close: &CloseRecord) -> GroupIndex {
-        let Some(key) = self.key(close) else { return self.overflow() };
-        if let Some(index) = self.by_key.get(&key) {
-            return *index;
+    pub(super) fn of(&mut self, close: &CloseRecord) -> GroupId {
+        let group = self.find(&Facts::of_close(close));
+        group.unwrap_or_else(|| {
+            self.overflows += 1;
+            OTHER_GROUP
+        })
+    }
+
+    /// The group of one that has not.
+    fn of_open(&mut self, connection: &OpenConnection<'_>) -> GroupId {
+        let facts = Facts::of_open(connection);
+        // Up to 6.15 a child shows its ports only when it is established: no group of its own for that moment.
+        if connection.state() == TcpState::SynRecv && facts.local.port.is_none() {
+            return OTHER_GROUP;
+        }
+        self.find(&facts).unwrap_or(OTHER_GROUP)
+    }
+
+    /// Made where it is new; `None` where it does not fit.
+    fn find(&mut self, facts: &Facts<'_>) -> Option<GroupId> {
+        let key = self.key(facts)?;
+        if let Some(group) = self.by_key.get(&key) {
+            return Some(*group);
         }
         if self.by_key.len() >= self.grouping.max_groups {
-            return self.overflow();
+            return None;
         }
         let labels = self.label(&key);
-        let index = GroupIndex(self.labels.len() as u32);
+        let group = GroupId(self.labels.len() as u32);
         self.labels.push(labels);
-        self.by_key.insert(key, index);
-        index
+        self.by_key.insert(key, group);
+        Some(group)
     }
 
     /// Labels of each group, `other` first.
@@ -173,31 +214,26 @@ impl Groups {
         self.overflows
     }
 
-    fn overflow(&mut self) -> GroupIndex {
-        self.overflows += 1;
-        GroupIndex::OTHER
-    }
-
     /// `None` where not even the name of a label can be kept.
-    fn key(&mut self, close: &CloseRecord) -> Option<Key> {
+    fn key(&mut self, facts: &Facts<'_>) -> Option<Key> {
         let mut key = [Slot::Unused; DIMENSIONS];
         for place in 0..self.grouping.by.len() {
             let dimension = self.grouping.by[place];
             key[dimension as usize] = match dimension {
-                Dimension::Role => role(close),
-                Dimension::Service => service(close),
-                Dimension::Process => process(close),
-                Dimension::Container => container(close),
-                Dimension::Unit => self.unit(close)?,
-                Dimension::Peer => self.peer(close),
-                Dimension::Netns => close.netns.map_or(Slot::Unknown, Slot::Netns),
+                Dimension::Role => facts.role.map_or(Slot::Unknown, Slot::Role),
+                Dimension::Service => facts.service(),
+                Dimension::Process => facts.owner.map_or(Slot::Unknown, Slot::Comm),
+                Dimension::Container => facts.container(),
+                Dimension::Unit => self.unit(facts)?,
+                Dimension::Peer => self.peer(facts),
+                Dimension::Netns => facts.netns.map_or(Slot::Unknown, Slot::Netns),
             };
         }
         Some(key)
     }
 
-    fn unit(&mut self, close: &CloseRecord) -> Option<Slot> {
-        let Some(workload) = &close.workload else { return Some(Slot::Unknown) };
+    fn unit(&mut self, facts: &Facts<'_>) -> Option<Slot> {
+        let Some(workload) = facts.workload else { return Some(Slot::Unknown) };
         let Some(unit) = workload.unit.as_deref() else { return Some(Slot::None) };
         if let Some(number) = self.units.get(unit) {
             return Some(Slot::Unit(*number));
@@ -211,8 +247,8 @@ impl Groups {
         Some(Slot::Unit(number))
     }
 
-    fn peer(&self, close: &CloseRecord) -> Slot {
-        let Some(address) = close.remote.addr else { return Slot::Unknown };
+    fn peer(&self, facts: &Facts<'_>) -> Slot {
+        let Some(address) = facts.remote.addr else { return Slot::Unknown };
         let named = self.grouping.peers.iter().position(|peer| peer.net.contains(&address));
         named.map_or(Slot::None, |place| Slot::Peer(place as u32))
     }
@@ -235,28 +271,47 @@ impl Groups {
     }
 }
 
-fn role(close: &CloseRecord) -> Slot {
-    close.role.value().map_or(Slot::Unknown, |role| Slot::Role(*role))
-}
-
-/// The port of the end that accepted; where both opened, neither is a service's.
-fn service(close: &CloseRecord) -> Slot {
-    let port = |end: Endpoint| end.port.map_or(Slot::Unknown, Slot::Port);
-    match close.role.value() {
-        Some(Role::Opened) => port(close.remote),
-        Some(Role::Accepted) => port(close.local),
-        Some(Role::OpenedBoth) => Slot::None,
-        None => Slot::Unknown,
+impl<'a> Facts<'a> {
+    fn of_close(close: &'a CloseRecord) -> Self {
+        let owners =
+            [close.opener.value(), close.acceptor.value(), close.closer.value(), close.holder.as_ref()];
+        Self {
+            role: close.role.value().copied(),
+            local: close.local,
+            remote: close.remote,
+            netns: close.netns,
+            owner: owners.into_iter().flatten().next().map(|owner: &Owner| owner.comm),
+            workload: close.workload.as_deref(),
+        }
     }
-}
 
-fn process(close: &CloseRecord) -> Slot {
-    let owners = [close.opener.value(), close.acceptor.value(), close.closer.value(), close.holder.as_ref()];
-    owners.into_iter().flatten().next().map_or(Slot::Unknown, |owner: &Owner| Slot::Comm(owner.comm))
-}
+    fn of_open(connection: &'a OpenConnection<'_>) -> Self {
+        // A listener is of the service that it waits for.
+        let listens = connection.state() == TcpState::Listen;
+        Self {
+            role: connection.role().or(listens.then_some(Role::Accepted)),
+            local: connection.local(),
+            remote: connection.remote(),
+            netns: connection.netns(),
+            owner: connection.owner().map(|owner| owner.comm),
+            workload: connection.workload(),
+        }
+    }
 
-fn container(close: &CloseRecord) -> Slot {
-    let Some(workload) = &close.workload else { return Slot::Unknown };
-    let digits = workload.container.as_ref().and_then(|id| id.as_bytes().first_chunk());
-    digits.map_or(Slot::None, |digits| Slot::Container(*digits))
+    /// The port of the end that accepted; where both opened, neither is a service's.
+    fn service(&self) -> Slot {
+        let port = |end: Endpoint| end.port.map_or(Slot::Unknown, Slot::Port);
+        match self.role {
+            Some(Role::Opened) => port(self.remote),
+            Some(Role::Accepted) => port(self.local),
+            Some(Role::OpenedBoth) => Slot::None,
+            None => Slot::Unknown,
+        }
+    }
+
+    fn container(&self) -> Slot {
+        let Some(workload) = self.workload else { return Slot::Unknown };
+        let digits = workload.container.as_ref().and_then(|id| id.as_bytes().first_chunk());
+        digits.map_or(Slot::None, |digits| Slot::Container(*digits))
+    }
 }

@@ -12,7 +12,7 @@ mod snapshot;
 mod summary;
 
 pub use aggregate::Aggregator;
-pub use groups::{Dimension, GroupIndex, Grouping, OTHER, PeerNetwork};
+pub use groups::{Dimension, Grouping, OTHER, PeerNetwork};
 pub use history::{History, Interval};
 pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
 pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use finwait_core::observation::{Host, Tier, TimeWaitSource};
 use finwait_core::record::{CloseKind, FirstCloser, ResetCause};
-use finwait_core::{Accounting, ClockPair, Fates, MonoNs, Reason, TcpState};
+use finwait_core::{Accounting, ClockPair, Fates, GroupPopulation, MonoNs, Reason, TcpState};
 
 use super::catalogue as metric;
 use super::family::{Definition, Family, Label, Sample, Value};
@@ -25,6 +25,8 @@ pub struct GroupSnapshot {
     pub labels: Arc<[Label]>,
     /// Its summary
     pub summary: Arc<Summary>,
+    /// Its open connections
+    pub population: GroupPopulation,
 }
 
 /// See the module.
@@ -95,8 +97,8 @@ impl Snapshot {
     #[must_use]
     pub fn families(&self, now: MonoNs, process: &ProcessFacts, age: Duration) -> Vec<Family> {
         let mut families = self.grouped();
+        families.extend(self.populations(now));
         families.push(self.unproven_family());
-        families.extend(self.now(now));
         families.extend(self.own(age));
         families.extend(of_process(process));
         families.extend(process.pushes.as_ref().map(of_pushes).into_iter().flatten());
@@ -143,19 +145,38 @@ impl Snapshot {
         Family { definition: &metric::UNPROVEN, samples: samples.collect() }
     }
 
-    fn now(&self, now: MonoNs) -> [Family; 2] {
+    fn populations(&self, now: MonoNs) -> [Family; 4] {
+        let family = |definition, samples: &dyn Fn(&GroupPopulation) -> Vec<Measured>| {
+            let of_group = |group: &GroupSnapshot| {
+                let labels = group.labels.clone();
+                samples(&group.population).into_iter().map(move |(values, value)| Sample {
+                    group: labels.clone(),
+                    labels: values,
+                    value,
+                })
+            };
+            Family { definition, samples: self.groups.iter().flat_map(of_group).collect() }
+        };
         // TIME_WAIT and NEW_SYN_RECV are no states of the sockets that are followed.
-        let states = TcpState::ALL.iter().zip(self.sockets);
-        let states = states.filter(|(state, _)| {
-            !matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::Close)
-        });
-        let sockets = states
-            .map(|(state, count)| ungrouped(vec![state.name().into()], Value::Level(count as f64)))
-            .collect();
-        let oldest = self.oldest_close_wait.and_then(|since| now.since(since)).unwrap_or(0);
+        let states = || {
+            TcpState::ALL.into_iter().enumerate().filter(|(_, state)| {
+                !matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::Close)
+            })
+        };
         [
-            Family { definition: &metric::SOCKETS, samples: sockets },
-            single(&metric::OLDEST_CLOSE_WAIT, Value::Level(oldest as f64 / 1e9)),
+            family(&metric::OPENED, &|group| vec![(Vec::new(), Value::Count(group.opened))]),
+            family(&metric::STATE_SECONDS, &|group| {
+                let seconds = |place: usize| Value::Total(group.state_ns[place] as f64 / 1e9);
+                states().map(|(place, state)| (vec![state.name().into()], seconds(place))).collect()
+            }),
+            family(&metric::SOCKETS, &|group| {
+                let sockets = |place: usize| Value::Level(group.sockets[place] as f64);
+                states().map(|(place, state)| (vec![state.name().into()], sockets(place))).collect()
+            }),
+            family(&metric::OLDEST_CLOSE_WAIT, &|group| {
+                let oldest = group.oldest_close_wait.and_then(|since| now.since(since)).unwrap_or(0);
+                vec![(Vec::new(), Value::Level(oldest as f64 / 1e9))]
+            }),
         ]
     }
 

@@ -31,7 +31,8 @@ fn observations(path: &Path) -> Vec<Observation> {
 
 /// The records of `path` go to `aggregator`; they come back too.
 fn replay(path: &Path, aggregator: &mut Aggregator) -> (Vec<Record>, Tracker) {
-    let mut tracker = Tracker::new(TrackerConfig { transitions: false, ..TrackerConfig::default() });
+    let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
+    let mut tracker = Tracker::with_grouping(config, aggregator.grouping());
     let (mut context, mut records) = (Context::default(), Vec::new());
     for observation in observations(path) {
         tracker.observe(&observation);
@@ -73,7 +74,7 @@ fn every_close_of_every_scenario_is_counted_once() {
         all.extend(records);
         last = Some(tracker);
     }
-    let summary = total(&aggregator.snapshot(&last.unwrap()));
+    let summary = total(&aggregator.snapshot(&last.unwrap(), MonoNs(u64::MAX)));
     let count =
         |which: &dyn Fn(&CloseRecord) -> bool| closes(&all).filter(|close| which(close)).count() as u64;
     for kind in CloseKind::ALL.iter().map(Some).chain([None]) {
@@ -101,7 +102,7 @@ fn a_duration_that_is_not_proven_is_counted_and_not_recorded() {
     for path in recordings() {
         let mut aggregator = aggregator(&[Dimension::Role], 10);
         let (records, tracker) = replay(&path, &mut aggregator);
-        let snapshot = aggregator.snapshot(&tracker);
+        let snapshot = aggregator.snapshot(&tracker, MonoNs(u64::MAX));
         let summary = total(&snapshot);
         let unproven = |measure| {
             let reasons = finwait_core::Reason::ALL.iter();
@@ -131,7 +132,7 @@ fn summaries_of_two_hosts_add_up_to_that_of_all() {
         trackers.push(replay(path, if index % 2 == 0 { &mut one } else { &mut other }).1);
         replay(path, &mut all);
     }
-    let snapshot = |aggregator: &Aggregator| aggregator.snapshot(&trackers[0]);
+    let snapshot = |aggregator: &Aggregator| aggregator.snapshot(&trackers[0], MonoNs(u64::MAX));
     let (mut merged, whole) = (total(&snapshot(&one)), total(&snapshot(&all)));
     merged.merge(&total(&snapshot(&other)));
     for measure in Measure::all() {
@@ -156,7 +157,7 @@ fn more_groups_than_there_may_be_fall_into_other() {
     for port in 1..=10_000u16 {
         aggregator.record(&Record::Close(Box::new(close_to(port)))).unwrap();
     }
-    let snapshot = aggregator.snapshot(&Tracker::new(TrackerConfig::default()));
+    let snapshot = aggregator.snapshot(&Tracker::new(TrackerConfig::default()), MonoNs(0));
     assert_eq!((snapshot.groups.len(), snapshot.group_count), (101, 100));
     assert_eq!(snapshot.group_overflows, 9_900);
     assert_eq!(snapshot.groups[0].labels[0], ("service_port".into(), OTHER.into()));
@@ -167,7 +168,7 @@ fn more_groups_than_there_may_be_fall_into_other() {
 #[test]
 fn every_known_word_is_there_at_zero_before_anything_happened() {
     let aggregator = aggregator(&[Dimension::Role, Dimension::Service], 10);
-    let snapshot = aggregator.snapshot(&Tracker::new(TrackerConfig::default()));
+    let snapshot = aggregator.snapshot(&Tracker::new(TrackerConfig::default()), MonoNs(0));
     let families = snapshot.families(MonoNs(0), &ProcessFacts::default(), Duration::ZERO);
     let samples = |name: &str| {
         let found: Vec<&Family> = families.iter().filter(|family| family.definition.name == name).collect();
@@ -192,7 +193,8 @@ fn what_is_exported_is_what_the_catalogue_says() {
         start_seconds: Some(1.0),
         pushes: Some(PushFacts::default()),
     };
-    let families = aggregator.snapshot(&tracker).families(MonoNs(u64::MAX), &process, Duration::ZERO);
+    let families =
+        aggregator.snapshot(&tracker, MonoNs(u64::MAX)).families(MonoNs(u64::MAX), &process, Duration::ZERO);
     let names: Vec<_> = families.iter().map(|family| family.definition.name).collect();
     assert_eq!(names, catalogue::ALL.iter().map(|definition| definition.name).collect::<Vec<_>>());
     for family in &families {

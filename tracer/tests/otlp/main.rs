@@ -60,7 +60,7 @@ fn families() -> Vec<Family> {
         start_seconds: Some(1_700_000_000.0),
         pushes: None,
     };
-    aggregator.snapshot(&tracker).families(MonoNs(0), &process, Duration::ZERO)
+    aggregator.snapshot(&tracker, MonoNs(0)).families(MonoNs(0), &process, Duration::ZERO)
 }
 
 fn push(receiver: &Receiver, families: Vec<Family>) -> OtlpHandle {

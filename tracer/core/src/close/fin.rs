@@ -6,6 +6,7 @@ use super::View;
 use super::continuity::Continuity;
 use super::kind::{Ending, all_acked};
 use crate::claim::{Claim, Evidence, Reason};
+use crate::observation::StateChange;
 use crate::record::{CloseKind, FinOutcome, FinRetransmits};
 use crate::tracker::Connection;
 
@@ -48,7 +49,8 @@ pub(super) fn outcome(
     }
 }
 
-/// A count is complete only where the hook was in force and lost nothing from the FIN's queueing to the end.
+/// A count is complete only where the hook was in force and lost nothing from the FIN's queueing to the end, and where the
+/// kernel's own count does not say more.
 pub(super) fn retransmits(
     connection: &Connection,
     continuity: &Continuity,
@@ -69,5 +71,18 @@ pub(super) fn retransmits(
         return Claim::Unknown(Reason::HookLoss);
     }
     let counts = connection.hooked().map(|hooked| hooked.retransmits).unwrap_or_default();
+    if escaped(connection, end, &counts) {
+        return Claim::Unknown(Reason::HookLoss);
+    }
     Claim::known(counts, [Evidence::RetransmitsSeen])
+}
+
+/// Whether the kernel sent more again than the hook told of: tp->total_retrans grows in __tcp_retransmit_skb() just before
+/// the tracepoint, also for what then fails. By data it grows by the packets that a segment is made of, which the hook does
+/// not tell; a FIN alone is one.
+fn escaped(connection: &Connection, end: &StateChange, counts: &FinRetransmits) -> bool {
+    let failed = connection.hooked().map_or(0, |hooked| hooked.failed_retransmits);
+    let told = counts.fins().saturating_add(failed);
+    let counted = end.tcp.total_retrans.zip(connection.closing().retrans_before);
+    counted.is_some_and(|(after, before)| counts.data == 0 && after.wrapping_sub(before) > told)
 }

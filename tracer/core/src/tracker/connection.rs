@@ -122,6 +122,12 @@ impl Connection {
         }
     }
 
+    /// Who opened it, or accepted, or closed, or had a descriptor of it when it was listed.
+    pub(crate) fn known_owner(&self) -> Option<&Owner> {
+        let opened = self.opener.as_deref().or(self.acceptor.as_deref());
+        opened.or(self.closer().map(|(_, owner)| owner)).or(self.holder.as_deref())
+    }
+
     /// Its events in their order, as far as they are kept.
     pub(crate) fn trace(&self) -> &[Trace] {
         match &self.late {
@@ -283,6 +289,7 @@ impl Connection {
         }
         if matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) {
             let closing = &mut self.late_mut().closing;
+            closing.retrans_before = tcp.total_retrans;
             closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             let waiting = difference(tcp.write_seq, tcp.snd_una);
             closing.fin_left_at_once =

@@ -24,6 +24,8 @@ pub(crate) struct Hooked {
     /// The last one sent
     pub(crate) sent: Option<SentReset>,
     pub(crate) retransmits: FinRetransmits,
+    /// Segments that could not be sent again
+    pub(crate) failed_retransmits: u32,
 }
 
 impl Hooked {
@@ -35,6 +37,7 @@ impl Hooked {
     /// What was sent again and why; a segment that could not be sent went nowhere.
     pub(crate) fn sent_again(&mut self, event: &RetransmitEvent) {
         if event.failed == Some(true) {
+            self.failed_retransmits = self.failed_retransmits.saturating_add(1);
             return;
         }
         let again = &mut self.retransmits;
@@ -69,11 +72,12 @@ impl Tracker {
 
     pub(super) fn accept(&mut self, event: &AcceptEvent) {
         self.audit.number(event.stream, event.seq, event.at);
-        if let Some(slot) = self.subject_slot(&event.subject)
-            && let Some(connection) = self.table.get_mut(slot)
-        {
+        let Some(slot) = self.subject_slot(&event.subject) else { return };
+        if let Some(connection) = self.table.get_mut(slot) {
             connection.accepted(event, &mut self.interned);
         }
+        self.regroup(slot);
+        self.table.accepted(slot);
     }
 
     /// The connection that a hook was called for.

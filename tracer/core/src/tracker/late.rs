@@ -36,6 +36,8 @@ pub(crate) struct Closing {
     /// Nothing kept our FIN back when it was queued: no data ahead of it, none on its way that could fill the congestion
     /// window, and the peer's window open
     pub(crate) fin_left_at_once: Option<bool>,
+    /// total_retrans when our FIN was queued
+    pub(crate) retrans_before: Option<u32>,
     /// At the first FIN
     pub(crate) idle_send_ns: Option<u64>,
     /// At the first FIN
@@ -56,6 +58,7 @@ impl Closing {
         ack_pending: None,
         unsent_bytes: None,
         fin_left_at_once: None,
+        retrans_before: None,
         idle_send_ns: None,
         idle_receive_ns: None,
         received_before_bytes: None,

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use tracer_common::TcpState;
 
-use super::table::Queue;
+use super::population::{GroupPopulation, OpenConnection};
+use super::table::{Queue, Slot};
 use super::{Connection, Tracker, TrackerConfig};
 use crate::id::{ConnId, NetNs};
 use crate::observation::Workload;
 use crate::record::{Endpoint, Owner};
 use crate::time::MonoNs;
+
+/// Connections in CLOSE_WAIT that are looked at for the oldest of each group; where there are more, a group of which all came
+/// later has none that is known.
+const CLOSE_WAITS: usize = 100_000;
 
 /// A connection that is closing and has not ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,10 +62,47 @@ impl Tracker {
         queue(Queue::CloseWait).chain(queue(Queue::Moving)).map(|connection| self.look(connection)).collect()
     }
 
+    /// The newest event time that was observed.
+    #[must_use]
+    pub fn now(&self) -> MonoNs {
+        self.table.now()
+    }
+
     /// How much it may hold.
     #[must_use]
     pub fn config(&self) -> TrackerConfig {
         self.config
+    }
+
+    /// Every group's open connections, up to the highest group number that there was; `now` is until when those that are still
+    /// there have been.
+    #[must_use]
+    pub fn population(&self, now: MonoNs) -> Vec<GroupPopulation> {
+        let mut groups = self.table.population().all(now);
+        let close_wait =
+            |group: &GroupPopulation| group.sockets[usize::from(TcpState::CloseWait.raw()) - 1] > 0;
+        let mut wanted = groups.iter().filter(|group| close_wait(group)).count();
+        for (group, connection) in self.table.grouped(Queue::CloseWait).take(CLOSE_WAITS) {
+            if wanted == 0 {
+                break;
+            }
+            if let Some(group) = groups.get_mut(group.0 as usize)
+                && group.oldest_close_wait.is_none()
+            {
+                group.oldest_close_wait = Some(connection.last_seen_at());
+                wanted -= 1;
+            }
+        }
+        groups
+    }
+
+    /// Puts the connection into the group that it belongs to by what is known now.
+    pub(super) fn regroup(&mut self, slot: Slot) {
+        let Some(connection) = self.table.get(slot) else { return };
+        let workload = self.workloads.get(connection.cgroup());
+        let open = OpenConnection { connection, role: self.table.role(slot), workload };
+        let group = self.grouping.group(&open);
+        self.table.regroup(slot, group);
     }
 
     fn look(&self, connection: &Connection) -> ClosingConnection {

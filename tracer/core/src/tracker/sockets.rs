@@ -123,17 +123,22 @@ impl Tracker {
             }
             return;
         };
+        self.join_at(slot, touched, listing.begin, cookie, row);
+        self.regroup(slot);
+    }
+
+    fn join_at(&mut self, slot: Slot, touched: bool, begin: MonoNs, cookie: Cookie, row: &SocketRow) {
         let Some(connection) = self.table.get_mut(slot) else { return };
-        let before = connection.last_seen_at() < listing.begin;
+        let before = connection.last_seen_at() < begin;
         let another = connection.state == TcpState::Close || connection.tuple.contradicts(&tuple(row));
         if touched || !before {
             // The row may be older than the connection: the same descriptor connected again.
-            if !another && connection.generation < listing.begin.0 {
+            if !another && connection.generation < begin.0 {
                 fill(connection, row, &mut self.interned);
             }
         } else if another {
             self.table.retire(slot);
-            self.list(listing.begin, cookie, row);
+            self.list(begin, cookie, row);
         } else {
             fill(connection, row, &mut self.interned);
             // Another state than the last one seen: transitions are missing. The next one's old state will show it.
@@ -203,7 +208,9 @@ impl Tracker {
         let there = Surroundings { netns: Some(row.netns), ..Surroundings::default() };
         connection.surround(&there, &mut self.interned);
         fill(&mut connection, row, &mut self.interned);
-        self.table.insert(connection, queue_of(row.state));
+        self.table.pass(at);
+        let slot = self.table.insert(connection, queue_of(row.state));
+        self.regroup(slot);
     }
 }
 

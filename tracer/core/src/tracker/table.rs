@@ -6,7 +6,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use tracer_common::TcpState;
 
 use super::connection::Connection;
+use super::population::{GroupId, Population};
 use crate::id::SocketKey;
+use crate::record::Role;
+use crate::time::MonoNs;
 
 /// Place of a connection in the table.
 pub(crate) type Slot = u32;
@@ -29,14 +32,27 @@ pub(crate) enum Queue {
 }
 
 const QUEUES: usize = 5;
-const STATES: usize = TcpState::ALL.len() + 1;
+
+/// How far a connection has come to be counted as opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// Not established, as far as was seen
+    Not,
+    /// Established, and still to be accepted
+    Unaccepted,
+    Counted,
+}
 
 #[derive(Debug)]
 struct Node {
     connection: Connection,
     queue: Queue,
-    /// The state under which it is counted
+    /// The state under which it is counted, and since when
     counted: TcpState,
+    came: MonoNs,
+    group: GroupId,
+    role: Option<Role>,
+    opening: Opening,
     before: Slot,
     after: Slot,
 }
@@ -82,7 +98,7 @@ fn spread(half: u32) -> u64 {
 
 /// What a connection that is open takes, beside nine bytes to find it by and its share of what it has in common with others.
 /// A million of them are to fit into 320 MiB with all the rest of the process.
-const _: () = assert!(size_of::<Option<Node>>() <= 224);
+const _: () = assert!(size_of::<Option<Node>>() <= 232);
 
 #[derive(Clone, Copy, Debug)]
 struct Ends {
@@ -98,8 +114,10 @@ pub(crate) struct Table {
     index: Index,
     queues: [Ends; QUEUES],
     len: [usize; QUEUES],
-    /// Connections that have not ended, by the kernel's number of their state
-    in_state: [usize; STATES],
+    /// Connections that have not ended, by group and state
+    population: Population,
+    /// Event time
+    now: MonoNs,
 }
 
 impl Table {
@@ -110,7 +128,8 @@ impl Table {
             index: Index::default(),
             queues: [Ends { oldest: NIL, newest: NIL }; QUEUES],
             len: [0; QUEUES],
-            in_state: [0; STATES],
+            population: Population::default(),
+            now: MonoNs(0),
         }
     }
 
@@ -124,7 +143,21 @@ impl Table {
 
     /// How many are in `state` that have not ended, as far as is known.
     pub(crate) fn in_state(&self, state: TcpState) -> usize {
-        self.in_state[usize::from(state.raw())]
+        self.population.sockets(state) as usize
+    }
+
+    /// It is `at` now, or later.
+    pub(crate) fn pass(&mut self, at: MonoNs) {
+        self.now = self.now.max(at);
+    }
+
+    pub(crate) fn now(&self) -> MonoNs {
+        self.now
+    }
+
+    /// See [`Population`].
+    pub(crate) fn population(&self) -> &Population {
+        &self.population
     }
 
     pub(crate) fn find(&self, key: SocketKey) -> Option<Slot> {
@@ -153,16 +186,31 @@ impl Table {
 
     /// Those in `queue`, the one longest untouched first.
     pub(crate) fn of(&self, queue: Queue) -> impl Iterator<Item = &Connection> {
+        self.grouped(queue).map(|(_, connection)| connection)
+    }
+
+    /// Likewise, with their groups.
+    pub(crate) fn grouped(&self, queue: Queue) -> impl Iterator<Item = (GroupId, &Connection)> {
         let node = |slot: Slot| self.nodes.get(slot as usize)?.as_ref();
         let first = node(self.queues[queue as usize].oldest);
-        std::iter::successors(first, move |before| node(before.after)).map(|node| &node.connection)
+        std::iter::successors(first, move |before| node(before.after))
+            .map(|node| (node.group, &node.connection))
     }
 
     /// Takes in a connection whose key is not in the table.
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue) -> Slot {
         let key = connection.socket;
-        let counted = connection.state;
-        let node = Node { connection, queue, counted, before: NIL, after: NIL };
+        let node = Node {
+            counted: connection.state,
+            connection,
+            queue,
+            came: self.now,
+            group: GroupId::default(),
+            role: None,
+            opening: Opening::Not,
+            before: NIL,
+            after: NIL,
+        };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.nodes[slot as usize] = Some(node);
@@ -194,6 +242,66 @@ impl Table {
         self.link(slot, queue);
     }
 
+    /// The connection belongs to `group` from now on.
+    pub(crate) fn regroup(&mut self, slot: Slot, group: GroupId) {
+        let now = self.now;
+        let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if node.group == group {
+            return;
+        }
+        if node.queue != Queue::Settling {
+            self.population.leave(node.group, node.counted, node.came, now);
+            self.population.enter(group, node.counted, now);
+            node.came = now;
+        }
+        node.group = group;
+    }
+
+    /// Which end opened, as far as its steps have told.
+    pub(crate) fn role(&self, slot: Slot) -> Option<Role> {
+        self.nodes.get(slot as usize)?.as_ref()?.role
+    }
+
+    /// What a step tells of how the connection came about.
+    pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) {
+        let Some(node) = self.node_mut(slot) else { return };
+        match (old, new) {
+            (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
+            (TcpState::Listen, TcpState::SynRecv) => node.role = Some(Role::Accepted),
+            (TcpState::SynSent, _) | (_, TcpState::SynSent) => node.role = node.role.or(Some(Role::Opened)),
+            _ => {}
+        }
+    }
+
+    /// Counts an opened connection. Where accept() is seen, an accepted one counts from then on, so that its owner is known; or
+    /// from the next step on, should it have escaped.
+    pub(crate) fn opens(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
+        let Some(node) = self.node_mut(slot) else { return };
+        let established = new == TcpState::Established && old != TcpState::Established;
+        match node.opening {
+            Opening::Not if established && accepts_seen && node.role == Some(Role::Accepted) => {
+                node.opening = Opening::Unaccepted;
+            }
+            Opening::Not if established => self.count_opened(slot),
+            Opening::Unaccepted => self.count_opened(slot),
+            _ => {}
+        }
+    }
+
+    /// It was accepted.
+    pub(crate) fn accepted(&mut self, slot: Slot) {
+        if self.node_mut(slot).is_some_and(|node| node.opening == Opening::Unaccepted) {
+            self.count_opened(slot);
+        }
+    }
+
+    fn count_opened(&mut self, slot: Slot) {
+        let Some(node) = self.node_mut(slot) else { return };
+        node.opening = Opening::Counted;
+        let group = node.group;
+        self.population.opened(group);
+    }
+
     /// The connection's name is another's from now on; it waits for its record.
     pub(crate) fn retire(&mut self, slot: Slot) {
         let Some(key) = self.get(slot).map(|connection| connection.socket) else { return };
@@ -220,15 +328,13 @@ impl Table {
     }
 
     fn link(&mut self, slot: Slot, queue: Queue) {
-        let newest = self.queues[queue as usize].newest;
-        let mut counted = None;
-        if let Some(node) = self.node_mut(slot) {
+        let (newest, now) = (self.queues[queue as usize].newest, self.now);
+        if let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) {
             (node.queue, node.before, node.after) = (queue, newest, NIL);
-            node.counted = node.connection.state;
-            counted = Some(node.counted);
-        }
-        if let Some(state) = counted.filter(|_| queue != Queue::Settling) {
-            self.in_state[usize::from(state.raw())] += 1;
+            (node.counted, node.came) = (node.connection.state, now);
+            if queue != Queue::Settling {
+                self.population.enter(node.group, node.counted, now);
+            }
         }
         match self.node_mut(newest) {
             Some(node) => node.after = slot,
@@ -239,10 +345,10 @@ impl Table {
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Some(node) = self.node_mut(slot) else { return };
-        let (queue, counted, before, after) = (node.queue, node.counted, node.before, node.after);
+        let Some(node) = self.nodes.get(slot as usize).and_then(Option::as_ref) else { return };
+        let (queue, before, after) = (node.queue, node.before, node.after);
         if queue != Queue::Settling {
-            self.in_state[usize::from(counted.raw())] -= 1;
+            self.population.leave(node.group, node.counted, node.came, self.now);
         }
         match self.node_mut(before) {
             Some(node) => node.after = after,

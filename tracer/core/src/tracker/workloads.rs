@@ -32,7 +32,11 @@ impl Workloads {
     }
 
     pub(crate) fn of(&self, cgroup: Option<CgroupId>) -> Option<Arc<Workload>> {
-        self.names.get(&cgroup?).cloned()
+        self.get(cgroup).cloned()
+    }
+
+    pub(crate) fn get(&self, cgroup: Option<CgroupId>) -> Option<&Arc<Workload>> {
+        self.names.get(&cgroup?)
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use finwait_core::TcpState;
 use finwait_core::record::{CloseKind, FirstCloser, ResetCause};
+use finwait_core::{MonoNs, TcpState};
 use serde::Serialize;
 
 use super::{Shared, UNKNOWN, json, too_early};
@@ -25,6 +25,7 @@ struct ServicesJson<'a> {
 #[derive(Serialize)]
 struct ServiceJson<'a> {
     labels: BTreeMap<&'a str, &'a str>,
+    opened: u64,
     closed: u64,
     by_kind: BTreeMap<&'static str, u64>,
     by_first_closer: BTreeMap<&'static str, u64>,
@@ -32,6 +33,8 @@ struct ServiceJson<'a> {
     resets_received: u64,
     handshake_failures: u64,
     fin_retransmits: u64,
+    sockets: BTreeMap<&'static str, u64>,
+    oldest_close_wait_ns: Option<u64>,
     quantiles: BTreeMap<&'static str, QuantilesJson>,
     trouble: f64,
 }
@@ -43,24 +46,29 @@ struct QuantilesJson {
     p99_ns: Option<u64>,
 }
 
-/// All groups in which something ended.
+/// All groups in which something is, or has ended.
 pub(super) async fn answer(State(shared): State<Arc<Shared>>) -> Response {
     let Some(served) = shared.reader.sheet().await else { return too_early() };
-    let groups = &served.snapshot.snapshot.groups;
+    let (groups, now) = (&served.snapshot.snapshot.groups, served.snapshot.now());
     let mut services: Vec<_> =
-        groups.iter().filter(|group| group.summary.closes() > 0).map(service).collect();
+        groups.iter().filter(|group| is_in_use(group)).map(|group| service(group, now)).collect();
     services.sort_by(|one, other| other.trouble.total_cmp(&one.trouble).then(other.closed.cmp(&one.closed)));
     let labels = groups.first().map_or(&[][..], |other| &other.labels);
     let dimensions = labels.iter().map(|(name, _)| name.as_ref()).collect();
     json(&shared, &ServicesJson { schema: "finwait.services/1", dimensions, services })
 }
 
-fn service(group: &GroupSnapshot) -> ServiceJson<'_> {
+fn is_in_use(group: &GroupSnapshot) -> bool {
+    group.summary.closes() > 0 || group.population.sockets.iter().any(|sockets| *sockets > 0)
+}
+
+fn service(group: &GroupSnapshot, now: MonoNs) -> ServiceJson<'_> {
     let summary = &*group.summary;
     let kinds = CloseKind::ALL.iter().copied().map(Some).chain([None]);
     let firsts = FirstCloser::ALL.iter().copied().map(Some).chain([None]);
     ServiceJson {
         labels: group.labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect(),
+        opened: group.population.opened,
         closed: summary.closes(),
         by_kind: kinds
             .map(|kind| (kind.map_or(UNKNOWN, CloseKind::name), summary.closed(kind)))
@@ -73,9 +81,17 @@ fn service(group: &GroupSnapshot) -> ServiceJson<'_> {
         resets_received: summary.resets_received,
         handshake_failures: handshake_failures(summary),
         fin_retransmits: summary.fin_retransmits.iter().sum(),
+        sockets: sockets(group),
+        oldest_close_wait_ns: group.population.oldest_close_wait.and_then(|since| now.since(since)),
         quantiles: Measure::all().map(|measure| (measure.name(), quantiles(summary, measure))).collect(),
         trouble: trouble(summary),
     }
+}
+
+/// States in which there are any.
+fn sockets(group: &GroupSnapshot) -> BTreeMap<&'static str, u64> {
+    let states = TcpState::ALL.into_iter().zip(group.population.sockets);
+    states.filter(|(_, sockets)| *sockets > 0).map(|(state, sockets)| (state.name(), sockets)).collect()
 }
 
 fn resets_sent(summary: &Summary) -> u64 {
@@ -95,7 +111,7 @@ fn quantiles(summary: &Summary, measure: Measure) -> QuantilesJson {
 /// How much of it is out of the ordinary: the shares of closes that were resets, failed handshakes, kills or timeouts, in
 /// tenths, and how often the slowest closing state is slower than a round trip explains, as a logarithm.
 fn trouble(summary: &Summary) -> f64 {
-    let closes = summary.closes() as f64;
+    let closes = summary.closes().max(1) as f64;
     let bad = [CloseKind::TimedOut, CloseKind::Killed, CloseKind::Dropped];
     let bad: u64 = bad.into_iter().map(|kind| summary.closed(Some(kind))).sum();
     let share = (bad + resets_sent(summary) + handshake_failures(summary)) as f64 / closes * 10.0;

@@ -65,6 +65,8 @@ pub(super) const TABLE: &[Mapping] = &[
     row("finwait_connection_life_seconds", "finwait.connection.life", "s", Histogram),
     row("finwait_handshake_seconds", "finwait.handshake", "s", Histogram),
     row("finwait_state_duration_seconds", "finwait.state_duration", "s", Histogram),
+    row("finwait_connections_opened_total", "finwait.connections.opened", "{connection}", Counter),
+    row("finwait_state_seconds_total", "finwait.state", "s", Counter),
     row("finwait_sockets", "system.network.connection.count", "{connection}", UpDownCounter),
     row("finwait_oldest_close_wait_seconds", "finwait.oldest_close_wait", "s", Gauge),
     row("finwait_unproven_total", "finwait.unproven", "{duration}", Counter),

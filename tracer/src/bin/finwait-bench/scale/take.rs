@@ -18,8 +18,8 @@ const BATCHES: usize = 1000;
 /// Prints nanoseconds per observation, medians of the batches: the tracker's, and those of both.
 pub(crate) fn run() -> Result<()> {
     let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
-    let (mut tracker, mut aggregator) =
-        (Tracker::new(config), Aggregator::new(Grouping::default(), config.time_waits));
+    let mut aggregator = Aggregator::new(Grouping::default(), config.time_waits);
+    let mut tracker = Tracker::with_grouping(config, aggregator.grouping());
     let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / RATE), RATE);
     load.script.begin().iter().for_each(|observation| tracker.observe(observation));
     let (mut alone, mut both) = (Vec::new(), Vec::new());
