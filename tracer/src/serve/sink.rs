@@ -1,6 +1,6 @@
 //! The loop's output when it serves: records go to the aggregator, snapshots to the desk.
 
-use finwait_core::{Grouping, Record, Tracker};
+use finwait_core::{Grouping, MonoNs, Record, Tracker};
 
 use super::Sheet;
 use super::desk::Clerk;
@@ -29,9 +29,13 @@ impl ServeSink {
         Self { aggregator, clerk, feed, replay, begun: false }
     }
 
+    /// A recording's clock is another one, and stands still between its events.
+    fn now(&self, tracker: &Tracker) -> MonoNs {
+        if self.replay { tracker.now() } else { monotonic_now() }
+    }
+
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
-        // A recording's clock is another one, and stands still between its events.
-        let taken = if self.replay { tracker.now() } else { monotonic_now() };
+        let taken = self.now(tracker);
         Sheet {
             snapshot: self.aggregator.snapshot(tracker, taken),
             closing: tracker.closing(CLOSING),
@@ -56,6 +60,7 @@ impl Sink for ServeSink {
     }
 
     fn between(&mut self, tracker: &Tracker) {
+        self.aggregator.watch(tracker, self.now(tracker));
         if !std::mem::replace(&mut self.begun, true) {
             self.clerk.publish(self.sheet(tracker, false));
         }
