@@ -16,7 +16,7 @@ const TCPSTATES: &str = "/usr/sbin/tcpstates";
 /// Which bench, and its own flags
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// churn, loss or cost
+    /// churn, loss, cost or exposition
     bench: Bench,
     /// Passed on; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
@@ -32,6 +32,8 @@ enum Bench {
     Loss,
     /// What finwait costs beside tcpstates and tcplife
     Cost,
+    /// What a scrape of `/metrics` takes, as text and as protobuf
+    Exposition,
 }
 
 impl Bench {
@@ -40,6 +42,7 @@ impl Bench {
             Self::Churn => "churn",
             Self::Loss => "loss",
             Self::Cost => "cost",
+            Self::Exposition => "exposition",
         }
     }
 }

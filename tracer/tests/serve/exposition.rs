@@ -27,9 +27,9 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn sample(&mut self, series: String, value: f64) {
+    fn sample(&mut self, series: &str, value: f64) {
         let value = if MOVING.iter().any(|name| series.starts_with(name)) { 0.0 } else { value };
-        assert_eq!(self.samples.insert(series.clone(), value), None, "{series} twice");
+        assert_eq!(self.samples.insert(series.to_owned(), value), None, "{series} twice");
     }
 
     /// What OpenMetrics text says; its families go without the suffixes of their samples.
@@ -45,7 +45,7 @@ impl Scrape {
             let (sample, exemplar) =
                 line.split_once(" # ").map_or((line, None), |(sample, it)| (sample, Some(it)));
             let (series, value) = sample.rsplit_once(' ').unwrap();
-            scrape.sample(series.to_owned(), value.parse().unwrap());
+            scrape.sample(series, value.parse().unwrap());
             if let Some(exemplar) = exemplar {
                 let (labels, value, time) = three(exemplar);
                 let time = time.replace('.', "").parse().ok();
@@ -81,26 +81,24 @@ impl Scrape {
         let pairs =
             metric.label.iter().map(|pair| (pair.name.as_deref().unwrap(), pair.value.as_deref().unwrap()));
         let labels: Vec<_> = pairs.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        match kind {
-            MetricType::Counter => {
-                self.sample(series(name, "", &labels), metric.counter.as_ref().unwrap().value.unwrap())
-            }
-            MetricType::Gauge => {
-                self.sample(series(name, "", &labels), metric.gauge.as_ref().unwrap().value.unwrap())
-            }
-            _ => self.histogram(name, &labels, metric.histogram.as_ref().unwrap()),
-        }
+        let (counter, gauge) = (metric.counter.as_ref(), metric.gauge.as_ref());
+        let value = match kind {
+            MetricType::Counter => counter.unwrap().value,
+            MetricType::Gauge => gauge.unwrap().value,
+            _ => return self.histogram(name, &labels, metric.histogram.as_ref().unwrap()),
+        };
+        self.sample(&series(name, "", &labels), value.unwrap());
     }
 
     fn histogram(&mut self, name: &str, labels: &[String], histogram: &Histogram) {
-        self.sample(series(name, "_count", labels), histogram.sample_count.unwrap() as f64);
-        self.sample(series(name, "_sum", labels), histogram.sample_sum.unwrap());
+        self.sample(&series(name, "_count", labels), histogram.sample_count.unwrap() as f64);
+        self.sample(&series(name, "_sum", labels), histogram.sample_sum.unwrap());
         for bucket in &histogram.bucket {
             let bound = bucket.upper_bound.unwrap();
             let bound = if bound == f64::INFINITY { "+Inf".to_owned() } else { format!("{bound:?}") };
             let labels = [labels, &[format!("le=\"{bound}\"")]].concat();
             let series = series(name, "_bucket", &labels);
-            self.sample(series.clone(), bucket.cumulative_count.unwrap() as f64);
+            self.sample(&series, bucket.cumulative_count.unwrap() as f64);
             self.exemplars.extend(bucket.exemplar.as_ref().map(|exemplar| (series, told(exemplar))));
         }
     }

@@ -2,6 +2,7 @@
 
 mod churn;
 mod cost;
+mod exposition;
 mod hooks;
 mod load;
 mod loss;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// finwait's benches; all need root
+/// finwait's benches; all but `exposition` need root
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -30,6 +31,8 @@ enum Bench {
     Loss(loss::LossArgs),
     /// What finwait adds to the kernel's work, beside tcpstates and tcplife
     Cost(cost::CostArgs),
+    /// Size and time of `/metrics` for many groups, in each format
+    Exposition(exposition::ExpositionArgs),
     /// The accepting half of a load
     #[command(hide = true)]
     LoadServer(load::LoadArgs),
@@ -56,6 +59,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::Churn(args) => churn::run(args),
         Bench::Loss(args) => loss::run(args),
         Bench::Cost(args) => cost::run(args),
+        Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),
         Bench::LoadClient(args) => load::client(*args),
         Bench::LoadLone(args) => load::lone(*args),

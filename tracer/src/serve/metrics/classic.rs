@@ -22,8 +22,13 @@ pub(super) struct Bucket<'a> {
 /// All of them by rising bound; the last one holds everything.
 pub(super) fn buckets(distribution: &Distribution) -> impl Iterator<Item = Bucket<'_>> {
     let histogram = &distribution.histogram;
-    let bounded = (FIRST_EXPONENT..=LAST_EXPONENT).step_by(EXPONENT_STEP);
-    let bounded = bounded.map(|exponent| (f64::from(exponent).exp2(), histogram.at_most(exponent << SCALE)));
+    let (mut rest, mut count) = (histogram.buckets().peekable(), histogram.zero_count());
+    let bounded = (FIRST_EXPONENT..=LAST_EXPONENT).step_by(EXPONENT_STEP).map(move |exponent| {
+        while let Some((_, more)) = rest.next_if(|(index, _)| *index < exponent << SCALE) {
+            count += more;
+        }
+        (f64::from(exponent).exp2(), count)
+    });
     let mut below = f64::NEG_INFINITY;
     bounded.chain([(f64::INFINITY, histogram.count())]).map(move |(bound, count)| {
         let within = |exemplar: &&Exemplar| exemplar.seconds > below && exemplar.seconds <= bound;

@@ -206,7 +206,7 @@ fn exemplars_without_a_time_stand_at_classic_buckets_alone() {
         value: Some(0.1),
         timestamp: Some(Timestamp { seconds: 1_790_000_000, nanos: 123_456_789 }),
     };
-    assert_eq!(histogram.exemplars, [timed.clone()]);
+    assert_eq!(histogram.exemplars, std::slice::from_ref(&timed));
     let of_buckets: Vec<_> = histogram
         .bucket
         .into_iter()
