@@ -70,70 +70,72 @@ fn labels(pairs: &[LabelPair]) -> Vec<(&str, &str)> {
     pairs.iter().map(|pair| (pair.name.as_deref().unwrap(), pair.value.as_deref().unwrap())).collect()
 }
 
+/// A field of text, by hand; `key` is field number and wire type.
+fn text(key: u8, text: &str) -> Vec<u8> {
+    [&[key, text.len() as u8], text.as_bytes()].concat()
+}
+
+fn double(key: u8, value: f64) -> Vec<u8> {
+    [&[key][..], &value.to_le_bytes()].concat()
+}
+
+/// A message in a field, or without a key one that stands alone.
+fn nested(key: &[u8], parts: &[Vec<u8>]) -> Vec<u8> {
+    let body = parts.concat();
+    let length = body.len();
+    let length =
+        if length < 128 { vec![length as u8] } else { vec![length as u8 | 128, (length >> 7) as u8] };
+    [key, &length, &body].concat()
+}
+
+/// The exemplar of the test below.
+fn exemplar_bytes(key: &[u8]) -> Vec<u8> {
+    let conn_id = samples::conn_id().to_string();
+    let pair = nested(&[0x0a], &[text(0x0a, "conn_id"), text(0x12, &conn_id)]);
+    nested(key, &[pair, double(0x11, 1.0), nested(&[0x1a], &[vec![0x08, 3, 0x10, 2]])])
+}
+
+/// Its classic buckets: 0 and 1 s, and a little more than 1 s.
+fn bucket_bytes() -> Vec<u8> {
+    let bounds = (-14..=12).step_by(2).map(|exponent: i32| f64::from(exponent).exp2());
+    let bucket = |bound: f64| {
+        let count = 1 + u8::from(bound >= 1.0) + u8::from(bound > 1.0);
+        let exemplar = if bound == 1.0 { exemplar_bytes(&[0x1a]) } else { Vec::new() };
+        nested(&[0x1a], &[vec![0x08, count], double(0x11, bound), exemplar])
+    };
+    bounds.chain([f64::INFINITY]).flat_map(bucket).collect()
+}
+
 /// The bytes as `metrics.proto` numbers the fields, written down by hand: what no reader of the same structs can tell.
 #[test]
 fn the_wire_is_that_of_metrics_proto() {
     let mut distribution = recorded(&[0, 1_000_000_000, 1_000_000_001]);
-    distribution.exemplars.push(family::Exemplar {
-        conn_id: samples::conn_id(),
-        at: MonoNs(1),
-        seconds: 1.0,
-        wall: Some(WallNs(3_000_000_002)),
-    });
+    let (conn_id, wall) = (samples::conn_id(), Some(WallNs(3_000_000_002)));
+    distribution.exemplars.push(family::Exemplar { conn_id, at: MonoNs(1), seconds: 1.0, wall });
     let value = Value::Distribution(Arc::new(distribution));
-    let family =
-        Family { definition: &catalogue::HANDSHAKE, samples: vec![sample(&[("a", "b")], &[], value)] };
-    let bytes = encode(&[family]);
-
-    let text = |tag: u8, text: &str| [&[tag, text.len() as u8][..], text.as_bytes()].concat();
-    let nested = |tag: u8, parts: &[Vec<u8>]| {
-        let body = parts.concat();
-        let length = body.len();
-        let length =
-            if length < 128 { vec![length as u8] } else { vec![length as u8 | 128, (length >> 7) as u8] };
-        [vec![tag], length, body].concat()
-    };
-    let double = |tag: u8, value: f64| [&[tag][..], &value.to_le_bytes()].concat();
-    let exemplar = |tag: &[u8]| {
-        let conn_id = samples::conn_id().to_string();
-        let pair = nested(0x0a, &[text(0x0a, "conn_id"), text(0x12, &conn_id)]);
-        let time = nested(0x1a, &[vec![0x08, 3, 0x10, 2]]);
-        [&tag[..tag.len() - 1], &nested(tag[tag.len() - 1], &[pair, double(0x11, 1.0), time])].concat()
-    };
-    let bucket = |bound: f64, count: u8| {
-        let mut parts = vec![vec![0x08, count], double(0x11, bound)];
-        parts.extend((bound == 1.0).then(|| exemplar(&[0x1a])));
-        nested(0x1a, &parts)
-    };
-    let exponents = (-14..=12).step_by(2).map(|exponent: i32| f64::from(exponent).exp2());
-    let buckets = exponents.map(|bound| bucket(bound, 1 + u8::from(bound >= 1.0) + u8::from(bound > 1.0)));
-    let sum = 2.000_000_001;
-    let histogram = nested(
-        0x3a,
-        &[
-            vec![0x08, 3],
-            double(0x11, sum),
-            buckets.chain([bucket(f64::INFINITY, 3)]).collect::<Vec<_>>().concat(),
-            vec![0x28, 6],
-            double(0x31, 2f64.powi(-128)),
-            vec![0x38, 1],
-            // 1 s is in bucket 0, which ends there; from there on two buckets, each with one.
-            nested(0x62, &[vec![0x08, 0, 0x10, 2]]),
-            vec![0x68, 2, 0x68, 0],
-            exemplar(&[0x82, 0x01]),
-        ],
-    );
-    let pair = nested(0x0a, &[text(0x0a, "a"), text(0x12, "b")]);
-    let definition = catalogue::HANDSHAKE;
-    let expected = [
+    let definition = &catalogue::HANDSHAKE;
+    let bytes = encode(&[Family { definition, samples: vec![sample(&[("a", "b")], &[], value)] }]);
+    let histogram = [
+        vec![0x08, 3],
+        double(0x11, 2.000_000_001),
+        bucket_bytes(),
+        vec![0x28, 6],
+        double(0x31, 2f64.powi(-128)),
+        vec![0x38, 1],
+        // 1 s is in bucket 0, which ends there; from there on two buckets, each with one.
+        nested(&[0x62], &[vec![0x08, 0, 0x10, 2]]),
+        vec![0x68, 2, 0x68, 0],
+        exemplar_bytes(&[0x82, 0x01]),
+    ];
+    let pair = nested(&[0x0a], &[text(0x0a, "a"), text(0x12, "b")]);
+    let family = [
         text(0x0a, definition.name),
         text(0x12, definition.help),
         vec![0x18, 4],
-        nested(0x22, &[pair, histogram]),
+        nested(&[0x22], &[pair, nested(&[0x3a], &histogram)]),
         text(0x2a, "seconds"),
     ];
-    let whole = nested(0, &expected)[1..].to_vec();
-    assert_eq!(bytes, whole);
+    assert_eq!(bytes, nested(&[], &family));
 }
 
 #[test]
