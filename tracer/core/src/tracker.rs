@@ -12,8 +12,10 @@ mod open;
 mod population;
 mod ports;
 mod sockets;
+mod surroundings;
 mod table;
 mod time_wait;
+mod trace;
 mod workloads;
 
 use std::collections::VecDeque;
@@ -22,7 +24,7 @@ use hashbrown::HashMap;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::connection::{Connection, ECONNABORTED, Space, Trace, difference};
+pub(crate) use self::connection::{Connection, ECONNABORTED, difference};
 pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
 pub(crate) use self::late::LocalBegin;
@@ -33,15 +35,13 @@ pub use self::ports::{PortSpace, PortsTaken};
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
+pub(crate) use self::trace::{Space, Trace};
 use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close::{self, View};
 use crate::id::{BootId, SocketKey};
-use crate::observation::{
-    AcceptEvent, Hooks, Host, Observation, Program, ResetEvent, RetransmitEvent, SocketKind, StateChange,
-    Subject, Tier,
-};
+use crate::observation::{Hooks, Host, Observation, StateChange, Tier};
 use crate::record::{Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
 
@@ -286,49 +286,6 @@ impl Tracker {
             None => self.begin_connection(key, found, change),
         };
         self.step(slot, change);
-    }
-
-    fn reset(&mut self, event: &ResetEvent) {
-        self.audit.number(event.stream, event.seq, event.at);
-        self.time_waits.reset(event);
-        if event.stream.program == Program::SendReset
-            && let Some(connection) = self.subject(&event.subject)
-        {
-            let events = connection.trace().len();
-            connection.hooked_mut().reset_sent(event, events);
-        }
-    }
-
-    fn retransmit(&mut self, event: &RetransmitEvent) {
-        self.audit.number(event.stream, event.seq, event.at);
-        if let Some(connection) = self.subject(&event.subject) {
-            connection.hooked_mut().sent_again(event);
-        }
-    }
-
-    fn accept(&mut self, event: &AcceptEvent) {
-        self.audit.number(event.stream, event.seq, event.at);
-        let Some(slot) = self.subject_slot(&event.subject) else { return };
-        if let Some(connection) = self.table.get_mut(slot) {
-            connection.accepted(event, &mut self.interned);
-        }
-        self.regroup(slot);
-        self.table.accepted(slot);
-    }
-
-    /// The connection that a hook was called for.
-    fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
-        let slot = self.subject_slot(subject)?;
-        self.table.get_mut(slot)
-    }
-
-    fn subject_slot(&self, subject: &Subject) -> Option<Slot> {
-        if subject.kind != SocketKind::Full {
-            return None;
-        }
-        let by_cookie = subject.cookie.and_then(|cookie| self.table.find(SocketKey::Cookie(cookie)));
-        let by_address = || self.table.find(SocketKey::Address(subject.sock_addr?));
-        by_cookie.or_else(by_address)
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.

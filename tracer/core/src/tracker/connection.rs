@@ -7,10 +7,12 @@ use tracer_common::TcpState;
 use super::hooked::Hooked;
 use super::interned::Interned;
 use super::late::{Closing, Late, LocalBegin};
+use super::surroundings::Surroundings;
+use super::trace::{Space, Trace};
 use crate::endpoint::Tuple;
 use crate::id::{BootId, CgroupId, ConnId, NetNs, Port, SocketKey};
 use crate::observation::{AcceptEvent, Family, Program, StateChange, Stream};
-use crate::record::{Owner, Step};
+use crate::record::Owner;
 use crate::time::MonoNs;
 
 /// Steps kept of one connection. A connection makes five to eight; more would be a descriptor's tricks.
@@ -19,64 +21,6 @@ const STEPS: usize = 32;
 const EARLY_STEPS: usize = 2;
 /// Room for those of nearly every one that closes.
 const MOST_STEPS: usize = 6;
-
-/// Whether a step's sequence numbers and byte counts fit those of the connection's first step that had any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Space {
-    /// They were not shown
-    Unknown,
-    /// They fit: it is the same connection, whatever was lost between
-    Same,
-    /// They do not
-    Other,
-}
-
-/// A transition, and whether its numbers prove that it belongs to this connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Trace {
-    pub(crate) at: MonoNs,
-    pub(crate) old: TcpState,
-    pub(crate) new: TcpState,
-    pub(crate) space: Space,
-    /// A task held the socket: a segment that came earlier may only have been taken in now
-    pub(crate) owned: Option<bool>,
-}
-
-impl Trace {
-    const NONE: Self = Self {
-        at: MonoNs(0),
-        old: TcpState::Close,
-        new: TcpState::Close,
-        space: Space::Unknown,
-        owned: None,
-    };
-
-    pub(crate) fn step(&self) -> Step {
-        Step { at: self.at, old: self.old, new: self.new }
-    }
-}
-
-/// Where a connection is and whose, as far as that was last seen: many have it alike, so it is shared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Surroundings {
-    pub(crate) netns: Option<NetNs>,
-    pub(crate) cgroup: Option<CgroupId>,
-    pub(crate) uid: Option<u32>,
-    pub(crate) mark: Option<u32>,
-    pub(crate) is_mptcp: Option<bool>,
-}
-
-impl Surroundings {
-    fn after(&self, change: &StateChange) -> Self {
-        Self {
-            netns: change.netns.or(self.netns),
-            cgroup: change.cgroup.or(self.cgroup),
-            uid: change.uid.or(self.uid),
-            mark: change.mark.or(self.mark),
-            is_mptcp: change.tcp.is_mptcp.or(self.is_mptcp),
-        }
-    }
-}
 
 /// See the module. A host may have a million of them open: what only closing ones have is in [`Late`], and what many have
 /// alike is shared.

@@ -1,6 +1,11 @@
 //! What the hooks on resets and retransmissions told of one connection. Most connections have none of it.
 
-use crate::observation::{ReasonName, ResetEvent, RetransmitCause, RetransmitEvent};
+use super::table::Slot;
+use super::{Connection, Tracker};
+use crate::id::SocketKey;
+use crate::observation::{
+    AcceptEvent, Program, ReasonName, ResetEvent, RetransmitCause, RetransmitEvent, SocketKind, Subject,
+};
 use crate::record::FinRetransmits;
 use crate::time::MonoNs;
 
@@ -43,5 +48,50 @@ impl Hooked {
             _ => &mut again.data,
         };
         *count = count.saturating_add(1);
+    }
+}
+
+impl Tracker {
+    pub(super) fn reset(&mut self, event: &ResetEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        self.time_waits.reset(event);
+        if event.stream.program == Program::SendReset
+            && let Some(connection) = self.subject(&event.subject)
+        {
+            let events = connection.trace().len();
+            connection.hooked_mut().reset_sent(event, events);
+        }
+    }
+
+    pub(super) fn retransmit(&mut self, event: &RetransmitEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        if let Some(connection) = self.subject(&event.subject) {
+            connection.hooked_mut().sent_again(event);
+        }
+    }
+
+    pub(super) fn accept(&mut self, event: &AcceptEvent) {
+        self.audit.number(event.stream, event.seq, event.at);
+        let Some(slot) = self.subject_slot(&event.subject) else { return };
+        if let Some(connection) = self.table.get_mut(slot) {
+            connection.accepted(event, &mut self.interned);
+        }
+        self.regroup(slot);
+        self.table.accepted(slot);
+    }
+
+    /// The connection that a hook was called for.
+    fn subject(&mut self, subject: &Subject) -> Option<&mut Connection> {
+        let slot = self.subject_slot(subject)?;
+        self.table.get_mut(slot)
+    }
+
+    fn subject_slot(&self, subject: &Subject) -> Option<Slot> {
+        if subject.kind != SocketKind::Full {
+            return None;
+        }
+        let by_cookie = subject.cookie.and_then(|cookie| self.table.find(SocketKey::Cookie(cookie)));
+        let by_address = || self.table.find(SocketKey::Address(subject.sock_addr?));
+        by_cookie.or_else(by_address)
     }
 }

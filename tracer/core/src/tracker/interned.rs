@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 
-use super::connection::Surroundings;
+use super::surroundings::Surroundings;
 use crate::record::Owner;
 
 /// Values of one kind that are remembered.

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::connection::Trace;
 use super::hooked::Hooked;
+use super::trace::Trace;
 use crate::observation::{Shutdown, StateChange};
 use crate::record::Owner;
 

@@ -8,8 +8,8 @@
 use hashbrown::{HashMap, HashSet};
 use tracer_common::TcpState;
 
-use super::connection::Surroundings;
 use super::interned::Interned;
+use super::surroundings::Surroundings;
 use super::table::Slot;
 use super::time_wait::{Names, Place};
 use super::{Connection, Tracker, queue_of};

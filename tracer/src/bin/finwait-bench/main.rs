@@ -40,6 +40,9 @@ enum Bench {
     /// Scrapes timed
     #[command(hide = true)]
     ScaleScrape(scale::ScrapeArgs),
+    /// Observations timed
+    #[command(hide = true)]
+    ScaleTake,
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
@@ -74,6 +77,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::Scale(args) => scale::run(args),
         Bench::ScaleFill(args) => scale::fill(*args),
         Bench::ScaleScrape(args) => scale::scrape(args),
+        Bench::ScaleTake => scale::take(),
         Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),

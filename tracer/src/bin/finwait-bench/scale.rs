@@ -8,6 +8,7 @@ mod memory;
 mod replay;
 mod scrape;
 mod served;
+mod take;
 mod traffic;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use self::fill::{FillArgs, run as fill};
 use self::goal::{Goal, MIB};
 pub(crate) use self::replay::{ReplayArgs, run as replay};
 pub(crate) use self::scrape::{ScrapeArgs, run as scrape};
+pub(crate) use self::take::run as take;
 use crate::tools::require;
 
 /// Flags of `scale`.
@@ -52,6 +54,7 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
     let mut goals = vec![Goal::below("resident, idle and attached", idle as f64 / MIB, 64.0, "MiB")];
     goals.extend(filled(args, idle)?);
     goals.extend(scraped(args)?);
+    goals.extend(taken()?);
     goals.extend(replayed(args)?);
     let kept = goal::print(&goals);
     if kept { Ok(()) } else { bail!("finwait misses a goal") }
@@ -81,6 +84,16 @@ fn scraped(args: &ScaleArgs) -> Result<Vec<Goal>> {
         goals.push(Goal::below(&what, milliseconds, 50.0, "ms"));
     }
     Ok(goals)
+}
+
+/// What an observation costs the loop.
+fn taken() -> Result<[Goal; 2]> {
+    let numbers = own("scale-take", &[])?;
+    let [alone, both] = numbers[..] else { bail!("scale-take said {numbers:?}") };
+    Ok([
+        Goal::told("an observation, tracker", alone, "ns"),
+        Goal::told("an observation, tracker and aggregator", both, "ns"),
+    ])
 }
 
 /// What a scrape a second costs beyond all the rest, in percent of a core.

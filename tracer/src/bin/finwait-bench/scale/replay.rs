@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use finwait_core::{Observation, TrackerConfig};
+use finwait_core::TrackerConfig;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::scrape::{FORMATS, scrape};
 use super::served::Served;
-use super::traffic::{SECOND_NS, Script, Traffic};
+use super::traffic::{Load, SECOND_NS, Script, TICKS_A_SECOND, Traffic};
 use crate::numbers::{Shuffle, median};
 
-/// Batches a second: the ring is read as often.
-const TICKS_A_SECOND: u64 = 200;
 /// The connections of one second are live, and the time-wait sockets of one; with both there, measuring begins.
 const LEAD_SECONDS: u64 = 3;
 
@@ -38,8 +36,8 @@ pub(crate) struct ReplayArgs {
 pub(crate) fn run(args: ReplayArgs) -> Result<()> {
     let served = Served::start(TrackerConfig::default().capacity)?;
     let script = Script::new(Traffic::of_groups(args.groups), SECOND_NS / args.rate);
-    let mut replay = Replay { served, script, rate: args.rate, opened: 0 };
-    replay.served.take(&replay.script.begin())?;
+    let mut replay = Replay { served, load: Load::new(script, args.rate) };
+    replay.served.take(&replay.load.script.begin())?;
     for _ in 0..LEAD_SECONDS {
         replay.second(true)?;
     }
@@ -61,9 +59,7 @@ pub(crate) fn run(args: ReplayArgs) -> Result<()> {
 #[derive(Debug)]
 struct Replay {
     served: Served,
-    script: Script,
-    rate: u64,
-    opened: u64,
+    load: Load,
 }
 
 impl Replay {
@@ -75,7 +71,7 @@ impl Replay {
             let ask = || scrape(address, FORMATS[0].1).map(|_| spent(ClockId::ThreadCPUTime));
             let asker = scrapes.then(|| scope.spawn(ask));
             for _ in 0..TICKS_A_SECOND {
-                let batch = self.tick();
+                let batch = self.load.tick();
                 self.served.take(&batch)?;
             }
             let Some(asker) = asker else { return Ok(Duration::ZERO) };
@@ -86,22 +82,6 @@ impl Replay {
             asker.join().map_err(|_| anyhow!("the scraper panicked"))?
         })?;
         Ok((spent(ClockId::ProcessCPUTime) - before).saturating_sub(askers))
-    }
-
-    /// Opens its share of connections, closes those of a second ago and ends the time-waits of two seconds ago.
-    fn tick(&mut self) -> Vec<Observation> {
-        let first = self.opened;
-        self.opened += self.rate / TICKS_A_SECOND;
-        for number in first..self.opened {
-            self.script.open(number);
-            if let Some(number) = number.checked_sub(self.rate) {
-                self.script.close(number);
-            }
-            if let Some(number) = number.checked_sub(2 * self.rate) {
-                self.script.end_time_wait(number);
-            }
-        }
-        self.script.watermark()
     }
 }
 

@@ -37,7 +37,9 @@ impl Served {
             replay: false,
         };
         let (sink, _) = serve::start(listening, &web, Grouping::default(), config.time_waits, &Stop::new()?)?;
-        Ok(Self { tracker: Tracker::new(config), sink, context: Context::default(), address })
+        let grouping = sink.grouping().context("serving groups connections")?;
+        let tracker = Tracker::with_grouping(config, grouping);
+        Ok(Self { tracker, sink, context: Context::default(), address })
     }
 
     /// What the loop does with a batch.

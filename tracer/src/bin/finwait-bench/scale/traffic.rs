@@ -15,6 +15,8 @@ use finwait_core::{
 
 const NETNS: NetNs = NetNs(4_026_531_840);
 const MILLI: u64 = 1_000_000;
+/// Batches a second: the ring is read as often.
+pub(super) const TICKS_A_SECOND: u64 = 200;
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// What connections look like.
@@ -269,6 +271,37 @@ impl Script {
             remote_addr: Some(remote(number).into()),
             remote_port,
         }
+    }
+}
+
+/// Connections that come and go evenly.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) script: Script,
+    rate: u64,
+    opened: u64,
+}
+
+impl Load {
+    /// `rate` connections a second.
+    pub(super) fn new(script: Script, rate: u64) -> Self {
+        Self { script, rate, opened: 0 }
+    }
+
+    /// Opens a batch's share of connections, closes those of a second ago and ends the time-waits of two seconds ago.
+    pub(super) fn tick(&mut self) -> Vec<Observation> {
+        let first = self.opened;
+        self.opened += self.rate / TICKS_A_SECOND;
+        for number in first..self.opened {
+            self.script.open(number);
+            if let Some(number) = number.checked_sub(self.rate) {
+                self.script.close(number);
+            }
+            if let Some(number) = number.checked_sub(2 * self.rate) {
+                self.script.end_time_wait(number);
+            }
+        }
+        self.script.watermark()
     }
 }
 

@@ -1,0 +1,27 @@
+//! Where a connection is and whose. Many have it alike, so it is shared.
+
+use crate::id::{CgroupId, NetNs};
+use crate::observation::StateChange;
+
+/// See the module: as it was last seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Surroundings {
+    pub(crate) netns: Option<NetNs>,
+    pub(crate) cgroup: Option<CgroupId>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) mark: Option<u32>,
+    pub(crate) is_mptcp: Option<bool>,
+}
+
+impl Surroundings {
+    /// As they are known after `change`.
+    pub(super) fn after(&self, change: &StateChange) -> Self {
+        Self {
+            netns: change.netns.or(self.netns),
+            cgroup: change.cgroup.or(self.cgroup),
+            uid: change.uid.or(self.uid),
+            mark: change.mark.or(self.mark),
+            is_mptcp: change.tcp.is_mptcp.or(self.is_mptcp),
+        }
+    }
+}
