@@ -15,6 +15,15 @@ use crate::stats::{Dimension, PeerNetwork};
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Take what the flags do not say from this file, as TOML; its keys are the flags
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Write what would be in force to stdout, as such a file, and end; 2 where it makes no sense. Needs no privileges
+    #[arg(long, help_heading = "Configuration")]
+    pub check_config: bool,
+    /// That file; [`super::parse`] fills it in
+    #[arg(skip)]
+    pub in_force: String,
     /// Serve a recording instead of the kernel; `-` is stdin. Stays up when it is read
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]

@@ -30,7 +30,16 @@ pub struct Serve {
     pub otlp: Option<OtlpConfig>,
 }
 
+/// What is wrong is said of the configuration file too, where there is one: the user may not know it by heart.
 pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
+    let file = args.config.clone();
+    checked(args).map_err(|error| match file {
+        Some(path) => ConfigError::InFile { path, source: Box::new(error) },
+        None => error,
+    })
+}
+
+fn checked(args: ServeArgs) -> Result<Serve, ConfigError> {
     if !args.listen.ip().to_canonical().is_loopback() && !args.insecure {
         return Err(ConfigError::Exposed { address: args.listen });
     }

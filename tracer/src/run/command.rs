@@ -100,6 +100,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
         Action::View(view) => show(*view),
         Action::Record(recording) => record(&recording),
         Action::Serve(serve) => self::serve(*serve),
+        Action::ShowConfig(text) => print(text.as_bytes()),
         Action::Stuck(asked) => Ok(stuck::run(&asked, &mut stdout()?)?),
         Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
