@@ -73,6 +73,14 @@ pub enum ConfigError {
         /// Where it would listen
         address: std::net::SocketAddr,
     },
+    /// A label would tell more of an address than is to be told
+    #[error(
+        "--redact-addresses withholds who is in {net}: give --peer-network a network that is at least a /24, or a /48 of IPv6"
+    )]
+    NetworkTooSmall {
+        /// The network
+        net: ipnet::IpNet,
+    },
     /// OTEL_EXPORTER_OTLP_HEADERS, which may be secret and is not shown
     #[cfg(feature = "otlp")]
     #[error("OTEL_EXPORTER_OTLP_HEADERS: {0}")]

@@ -48,6 +48,9 @@ pub struct ServeArgs {
     /// Names, beside localhost and addresses, under which finwait is asked; may be given more than once
     #[arg(long = "web.allowed-host", value_name = "NAME", help_heading = "Web")]
     pub allowed_host: Vec<String>,
+    /// Tell of peers only their network: /24 for IPv4, /48 for IPv6; and no ephemeral ports of theirs
+    #[arg(long, help_heading = "Web")]
+    pub redact_addresses: bool,
     /// Requests answered at the same time
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, help_heading = "Web")]
     #[arg(value_parser = value::connections)]

@@ -18,6 +18,7 @@ use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
+use crate::redact::Redaction;
 #[cfg(feature = "otlp")]
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
@@ -121,6 +122,7 @@ fn show(view: View) -> Result<(), CommandError> {
         tracker: view.tracker,
         time_waits: view.time_waits,
         both_ends: view.both_ends,
+        redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
@@ -150,6 +152,7 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
         tracker: serve.tracker,
         time_waits: true,
         both_ends: false,
+        redaction: serve.web.redaction,
     };
     service::notify_ready();
     let verdict = signals.supervise(&stop, move |stop| {
@@ -185,6 +188,7 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
         time_waits: false,
         both_ends: false,
+        redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)

@@ -27,6 +27,7 @@ use super::metrics::{self, Format};
 use super::reader::Reader;
 use super::recent::Recent;
 use super::{Access, Listening, Web, api, page};
+use crate::redact::Redaction;
 use crate::sink::{CloseJson, Context};
 
 /// Connections at once; more are closed unread.
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     /// Each close as it comes, as JSON
     pub(super) closes: broadcast::Sender<Arc<str>>,
     pub(super) streams: Arc<Semaphore>,
+    /// Something is withheld of peers
+    pub(super) redacted: bool,
     pub(super) replay: bool,
 }
 
@@ -116,6 +119,7 @@ pub(super) fn start(
         skipped,
         closes: broadcast::Sender::new(LAGGING),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        redacted: web.redaction != Redaction::Off,
         replay: web.replay,
     });
     thread::Builder::new().name("http".to_owned()).spawn(move || {

@@ -28,6 +28,7 @@ use finwait_core::{ClosingConnection, MonoNs};
 
 use crate::probe::host::monotonic_now;
 use crate::probe::{RingError, Stop as Waker};
+use crate::redact::Redaction;
 use crate::stats::{Aggregator, Grouping, Snapshot};
 
 pub use access::Access;
@@ -49,6 +50,8 @@ pub struct Web {
     pub allowed_hosts: Vec<String>,
     /// Closes kept for the page and the API
     pub recent_closes: usize,
+    /// What is withheld of peers
+    pub redaction: Redaction,
     /// A recording is served: nothing is passed over
     pub replay: bool,
 }
@@ -120,7 +123,7 @@ pub fn start(
     let reader = Arc::new(Reader::new(desk));
     let (feed, told, skipped) = feed::open(web.replay);
     http::start(listening, web, Arc::clone(&reader), told, skipped)?;
-    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed), reader))
+    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed, web.redaction), reader))
 }
 
 /// What is handed out at the desk.

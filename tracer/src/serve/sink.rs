@@ -1,4 +1,5 @@
-//! The loop's output when it serves: records go to the aggregator, snapshots to the desk.
+//! The loop's output when it serves: records go to the aggregator, snapshots to the desk. Records come redacted, where that is wanted; what
+//! is asked of the tracker is redacted here.
 
 use finwait_core::{Record, Tracker};
 
@@ -6,6 +7,7 @@ use super::Sheet;
 use super::desk::Clerk;
 use super::feed::Feed;
 use crate::probe::host::monotonic_now;
+use crate::redact::Redaction;
 use crate::sink::{Context, Sink, SinkError, Verdict};
 use crate::stats::Aggregator;
 
@@ -18,22 +20,20 @@ pub struct ServeSink {
     aggregator: Aggregator,
     clerk: Clerk<Sheet>,
     feed: Feed,
+    redaction: Redaction,
     /// Whether the first snapshot was put out: from then on finwait is ready
     begun: bool,
 }
 
 impl ServeSink {
-    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed) -> Self {
-        Self { aggregator, clerk, feed, begun: false }
+    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed, redaction: Redaction) -> Self {
+        Self { aggregator, clerk, feed, redaction, begun: false }
     }
 
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
-        Sheet {
-            snapshot: self.aggregator.snapshot(tracker),
-            closing: tracker.closing(CLOSING),
-            taken: monotonic_now(),
-            ended,
-        }
+        let mut closing = tracker.closing(CLOSING);
+        closing.iter_mut().for_each(|connection| self.redaction.closing(connection));
+        Sheet { snapshot: self.aggregator.snapshot(tracker), closing, taken: monotonic_now(), ended }
     }
 }
 

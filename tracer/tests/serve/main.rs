@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
 mod configuration;
+mod redaction;
 mod served;
 
 use std::io::{BufRead, BufReader, Write};

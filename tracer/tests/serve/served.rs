@@ -30,24 +30,29 @@ impl Served {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
         command.arg("serve").arg("-r").arg(fixture).args(["--web.listen-address", "127.0.0.1:0"]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null());
         match notify {
             Some(path) => command.env("NOTIFY_SOCKET", path),
             None => command.env_remove("NOTIFY_SOCKET"),
         };
-        let mut child = command.spawn().unwrap();
+        let served = Self::begun(&mut command);
+        served.wait_until_ready();
+        served
+    }
+
+    /// One that listens, and may not have read anything yet.
+    pub(crate) fn begun(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         let address =
             line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.parse().unwrap();
-        let served = Self { child, stderr, address };
-        served.wait_until_ready();
-        served
+        Self { child, stderr, address }
     }
 
     /// Until the recording is read and all four closes are told.
-    fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         let end = Instant::now() + LIMIT;
         while self.closes() != 4 {
             assert!(Instant::now() < end, "{}", self.get("/metrics", "").body);

@@ -20,6 +20,7 @@ const SAME: &[(&str, &str, &[&str])] = &[
     ("web.insecure", "true", &["--web.insecure"]),
     ("web.allowed-host", "[\"a\", \"b\"]", &["--web.allowed-host", "a", "--web.allowed-host", "b"]),
     ("web.max-requests", "7", &["--web.max-requests", "7"]),
+    ("redact-addresses", "true", &["--redact-addresses"]),
     ("recent-closes", "9", &["--recent-closes", "9"]),
     ("group-by", "[\"role\", \"peer\"]", &["--group-by", "role,peer"]),
     ("max-groups", "50", &["--max-groups", "50"]),
