@@ -157,10 +157,11 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
     service::notify_ready();
     let verdict = signals.supervise(&stop, move |stop| {
         let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
+        let watchdog = sink.watchdog();
         // With its side of the desk gone, nobody waits there for a loop that has ended.
         drop(sink);
         if recorded && verdict.is_ok() {
-            stop.wait();
+            stop.wait(|| watchdog.answer());
         }
         service::notify_stopping();
         #[cfg(feature = "otlp")]

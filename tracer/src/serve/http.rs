@@ -26,6 +26,7 @@ use super::feed::Told;
 use super::metrics::{self, Format};
 use super::reader::Reader;
 use super::recent::Recent;
+use super::watchdog::Heart;
 use super::{Access, Listening, Web, api, page};
 use crate::redact::Redaction;
 use crate::sink::{CloseJson, Context};
@@ -104,6 +105,7 @@ pub(super) fn start(
     reader: Arc<Reader>,
     told: Receiver<Told>,
     skipped: Arc<AtomicU64>,
+    heart: Option<Heart>,
 ) -> Result<(), HttpError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = {
@@ -125,6 +127,7 @@ pub(super) fn start(
     thread::Builder::new().name("http".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::spawn(keep(told, shared.clone()));
+            heart.map(|heart| tokio::spawn(heart.beat()));
             accept(listener, shared).await;
         });
     })?;

@@ -20,6 +20,7 @@ mod reader;
 mod recent;
 pub mod service;
 mod sink;
+mod watchdog;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use http::HttpError;
 pub use push::Push;
 pub use reader::Reader;
 pub use sink::ServeSink;
+pub use watchdog::Watchdog;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -122,8 +124,10 @@ pub fn start(
     let (desk, clerk) = desk::open(waker.clone());
     let reader = Arc::new(Reader::new(desk));
     let (feed, told, skipped) = feed::open(web.replay);
-    http::start(listening, web, Arc::clone(&reader), told, skipped)?;
-    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed, web.redaction), reader))
+    let (heart, watchdog) = watchdog::open(service::watchdog_interval(), waker);
+    http::start(listening, web, Arc::clone(&reader), told, skipped, heart)?;
+    let aggregator = Aggregator::new(grouping, time_waits);
+    Ok((ServeSink::new(aggregator, clerk, feed, web.redaction, watchdog), reader))
 }
 
 /// What is handed out at the desk.

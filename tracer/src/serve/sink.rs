@@ -6,6 +6,7 @@ use finwait_core::{Record, Tracker};
 use super::Sheet;
 use super::desk::Clerk;
 use super::feed::Feed;
+use super::watchdog::Watchdog;
 use crate::probe::host::monotonic_now;
 use crate::redact::Redaction;
 use crate::sink::{Context, Sink, SinkError, Verdict};
@@ -21,13 +22,26 @@ pub struct ServeSink {
     clerk: Clerk<Sheet>,
     feed: Feed,
     redaction: Redaction,
+    watchdog: Watchdog,
     /// Whether the first snapshot was put out: from then on finwait is ready
     begun: bool,
 }
 
 impl ServeSink {
-    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed, redaction: Redaction) -> Self {
-        Self { aggregator, clerk, feed, redaction, begun: false }
+    pub(super) fn new(
+        aggregator: Aggregator,
+        clerk: Clerk<Sheet>,
+        feed: Feed,
+        redaction: Redaction,
+        watchdog: Watchdog,
+    ) -> Self {
+        Self { aggregator, clerk, feed, redaction, watchdog, begun: false }
+    }
+
+    /// For whoever goes round when the loop has ended.
+    #[must_use]
+    pub fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
     }
 
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
@@ -52,6 +66,7 @@ impl Sink for ServeSink {
             self.clerk.publish(self.sheet(tracker, false));
         }
         self.clerk.answer(|| self.sheet(tracker, false));
+        self.watchdog.answer();
     }
 
     fn ended(&mut self, tracker: &Tracker) {

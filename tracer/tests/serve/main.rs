@@ -4,6 +4,7 @@
 mod configuration;
 mod redaction;
 mod served;
+mod watchdog;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
