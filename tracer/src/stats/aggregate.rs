@@ -13,6 +13,7 @@ use super::history::History;
 use super::ports::PortTrend;
 use super::snapshot::{GroupSnapshot, Snapshot};
 use super::summary::{Summary, Unproven};
+use crate::redact::Redaction;
 use crate::sink::{Context, Sink, SinkError, Verdict};
 
 /// A close whose time-wait socket is still to end.
@@ -97,6 +98,7 @@ impl Aggregator {
             sockets: TcpState::ALL.map(|state| tracker.sockets(state)),
             oldest_close_wait: tracker.oldest_close_wait(),
             ports: self.ports.debts(now, &tracker.ports()),
+            redaction: Redaction::Off,
         }
     }
 

@@ -13,6 +13,7 @@ use super::family::{Definition, Family, Label, Sample, Value};
 use super::history::History;
 use super::ports::{PortDebts, PortRange, Told, other_labels};
 use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+use crate::redact::Redaction;
 
 const UNKNOWN: &str = "unknown";
 
@@ -63,6 +64,8 @@ pub struct Snapshot {
     pub oldest_close_wait: Option<MonoNs>,
     /// Ephemeral ports taken
     pub ports: PortDebts,
+    /// What is withheld of them
+    pub redaction: Redaction,
 }
 
 /// What the process itself uses; `None` where the system does not say.
@@ -189,7 +192,7 @@ impl Snapshot {
     /// Time-wait sockets are there where they are watched, and what is left of the ports where both they and the range are known.
     fn port_families(&self, range: Option<PortRange>) -> [Family; 3] {
         let watched = self.host.as_ref().is_some_and(|host| host.hooks.time_wait != TimeWaitSource::Off);
-        let told = self.ports.by_labels(range.filter(|_| watched), |address| address);
+        let told = self.ports.by_labels(range.filter(|_| watched), |address| self.redaction.address(address));
         let family = |definition, value: fn(&Told) -> Option<f64>| {
             let samples = told.iter().filter_map(|(labels, told)| {
                 let labels = labels.iter().map(|label| Cow::Owned(label.clone())).collect();

@@ -1,21 +1,22 @@
 //! `finwait serve` as a scraper, a browser and a hostile client meet it, over loopback; a recording stands in for the kernel.
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
+mod configuration;
 mod exposition;
+mod redaction;
 mod served;
+mod watchdog;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 #[cfg(feature = "otlp")]
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-
-use served::{LIMIT, Served};
+use served::{LIMIT, Served, refused};
 
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
 
@@ -54,23 +55,6 @@ fn the_closes_of_a_recording_are_counted_by_group_and_kind() {
     assert_eq!((opened(&curl), opened(&group("opened", 81, "wget"))), ("1".into(), "0".into()));
     // The fifth: until it is accepted, it is not known who a connection to port 443 belongs to.
     assert_eq!(metrics.sample("finwait_groups"), "5.0");
-}
-
-impl Served {
-    /// The JSON at `path` of the API.
-    fn api(&self, path: &str) -> Value {
-        let answer = self.get(&format!("/api/v1/{path}"), "");
-        assert_eq!(answer.status(), "200", "{path}: {}", answer.body);
-        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
-        serde_json::from_str(&answer.body).unwrap()
-    }
-
-    /// The closes that fit `query`, by kind, newest first.
-    fn kinds(&self, query: &str) -> Vec<String> {
-        let closes = self.api(&format!("closes?{query}"));
-        let closes = closes["closes"].as_array().unwrap().iter();
-        closes.map(|close| close["kind"].as_str().unwrap().to_owned()).collect()
-    }
 }
 
 #[test]
@@ -360,12 +344,6 @@ fn systemd_learns_that_it_is_ready_and_that_it_ends_before_the_last_push_is_over
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
     let ended = asked.elapsed();
     assert!(said < ended / 2, "said after {said:?}, ended after {ended:?}");
-}
-
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
-    let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]

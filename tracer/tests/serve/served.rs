@@ -1,4 +1,4 @@
-//! A running `finwait serve` and what it answers.
+//! A `finwait serve` to be asked.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,9 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
+/// Longer than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running `finwait serve`; killed when dropped.
@@ -28,24 +30,29 @@ impl Served {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
         command.arg("serve").arg("-r").arg(fixture).args(["--web.listen-address", "127.0.0.1:0"]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null());
         match notify {
             Some(path) => command.env("NOTIFY_SOCKET", path),
             None => command.env_remove("NOTIFY_SOCKET"),
         };
-        let mut child = command.spawn().unwrap();
+        let served = Self::begun(&mut command);
+        served.wait_until_ready();
+        served
+    }
+
+    /// One that listens, and may not have read anything yet.
+    pub(crate) fn begun(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         let address =
             line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.parse().unwrap();
-        let served = Self { child, stderr, address };
-        served.wait_until_ready();
-        served
+        Self { child, stderr, address }
     }
 
     /// Until the recording is read and all four closes are told.
-    fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         let end = Instant::now() + LIMIT;
         while self.closes() != 4 {
             assert!(Instant::now() < end, "{}", self.get("/metrics", "").body);
@@ -53,7 +60,7 @@ impl Served {
         }
     }
 
-    fn closes(&self) -> u64 {
+    pub(crate) fn closes(&self) -> u64 {
         let metrics = self.get("/metrics", "").body;
         let closes = metrics.lines().filter(|line| line.starts_with("finwait_connections_closed_total{"));
         closes.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
@@ -122,4 +129,28 @@ impl Answer {
         let value = self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("{name} in\n{}", self.body))
     }
+}
+
+impl Served {
+    /// The JSON at `path` of the API.
+    pub(crate) fn api(&self, path: &str) -> Value {
+        let answer = self.get(&format!("/api/v1/{path}"), "");
+        assert_eq!(answer.status(), "200", "{path}: {}", answer.body);
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// The closes that fit `query`, by kind, newest first.
+    pub(crate) fn kinds(&self, query: &str) -> Vec<String> {
+        let closes = self.api(&format!("closes?{query}"));
+        let closes = closes["closes"].as_array().unwrap().iter();
+        closes.map(|close| close["kind"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Exit status and stderr of a `finwait serve` that ends by itself.
+pub(crate) fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
+    let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }

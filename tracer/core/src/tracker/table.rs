@@ -100,7 +100,7 @@ fn spread(half: u32) -> u64 {
 
 /// What a connection that is open takes, beside nine bytes to find it by and its share of what it has in common with others.
 /// A million of them are to fit into 320 MiB with all the rest of the process.
-const _: () = assert!(size_of::<Option<Node>>() <= 232);
+const _: () = assert!(size_of::<Option<Node>>() <= 240);
 
 #[derive(Clone, Copy, Debug)]
 struct Ends {

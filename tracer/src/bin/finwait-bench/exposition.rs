@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use finwait_core::{BootId, ConnId, Cookie, MonoNs, SocketKey, Tracker, TrackerConfig, WallNs};
+use finwait_core::{
+    BootId, ConnId, Cookie, GroupPopulation, MonoNs, SocketKey, Tracker, TrackerConfig, WallNs,
+};
 use tracer::serve::metrics::{self, Format};
 use tracer::stats::family::{Distribution, Exemplar, Family, Label, Value};
 use tracer::stats::{Aggregator, GroupSnapshot, Grouping, ProcessFacts};
@@ -63,11 +65,15 @@ fn measure(title: &str, families: &[Family], runs: u32) {
 /// Every metric of so many groups in which nothing has happened yet.
 fn families(groups: u16) -> Vec<Family> {
     let tracker = Tracker::new(TrackerConfig::default());
-    let mut snapshot = Aggregator::new(Grouping::default(), 0).snapshot(&tracker);
+    let mut snapshot = Aggregator::new(Grouping::default(), 0).snapshot(&tracker, MonoNs(0));
     snapshot.groups.extend((1..=groups).map(|port| {
         let labels: [Label; 2] =
             [("role".into(), "accepted".into()), ("service_port".into(), port.to_string().into())];
-        GroupSnapshot { labels: labels.into(), summary: Arc::default() }
+        GroupSnapshot {
+            labels: labels.into(),
+            summary: Arc::default(),
+            population: GroupPopulation::default(),
+        }
     }));
     snapshot.families(MonoNs(0), &ProcessFacts::default(), Duration::ZERO)
 }
