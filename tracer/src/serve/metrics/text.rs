@@ -25,7 +25,11 @@ macro_rules! put {
 }
 
 impl Writer {
+    /// One without samples is left out, as in the other format.
     fn family(&mut self, family: &Family) {
+        if family.samples.is_empty() {
+            return;
+        }
         let definition = family.definition;
         let open = self.format == Format::OpenMetrics;
         // OpenMetrics gives the family its name without the suffix that its samples have.
