@@ -4,20 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{otlp_receiver, process};
+use crate::{otlp_receiver, process, programs, tracefs};
+
+/// Test programs, each with its own kind of company.
+const TESTS: [&str; 4] = ["--test", "otlp", "--test", "components"];
 
 /// Installs what they take, then runs them.
 pub(crate) fn run(root: &Path) -> Result<()> {
     otlp_receiver::install(root)?;
+    programs::install()?;
     let mut tests = process::cargo();
-    tests.current_dir(root).args([
-        "test",
-        "--package",
-        "tracer",
-        "--features",
-        "components",
-        "--test",
-        "otlp",
-    ]);
-    process::run(&mut tests)
+    tests.current_dir(root).args(["test", "--package", "tracer", "--features", "components"]).args(TESTS);
+    process::run(&mut tracefs::seen_by(tests))
 }

@@ -10,6 +10,7 @@ mod linker;
 mod live;
 mod otlp_receiver;
 mod process;
+mod programs;
 mod rust_src;
 mod setup;
 mod sources;
