@@ -3,6 +3,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(feature = "otlp")]
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,10 +24,19 @@ struct Served {
 impl Served {
     /// Serves a fixture at a port of the system's choice.
     fn with(arguments: &[&str]) -> Self {
+        Self::told(arguments, None)
+    }
+
+    /// The same, with systemd at the socket `notify`.
+    fn told(arguments: &[&str], notify: Option<&Path>) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
         command.arg("serve").arg("-r").arg(fixture).args(["--web.listen-address", "127.0.0.1:0"]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        match notify {
+            Some(path) => command.env("NOTIFY_SOCKET", path),
+            None => command.env_remove("NOTIFY_SOCKET"),
+        };
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -191,6 +202,18 @@ fn every_answer_forbids_to_be_cached_framed_or_guessed_at() {
     }
 }
 
+/// The loop has ended then, and there is nobody to wait for.
+#[test]
+fn a_recording_that_is_read_is_served_at_once() {
+    let served = Served::with(&[]);
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(300));
+        let asked = Instant::now();
+        assert_eq!(served.get("/metrics", "").status(), "200");
+        assert!(asked.elapsed() < Duration::from_secs(1), "answered after {:?}", asked.elapsed());
+    }
+}
+
 /// 200 clients that send a byte and then nothing, and 20 that ask and never read; then 100 more than there is room for.
 #[test]
 fn clients_that_do_not_get_on_do_not_hold_up_the_others() {
@@ -249,6 +272,33 @@ fn a_signal_ends_it_in_order_with_the_verdict() {
     let (status, stderr) = served.end();
     assert_eq!(status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("4 closes in") && stderr.contains("saw 15 transitions, lost 0"), "{stderr}");
+}
+
+/// A collector that takes connections and never answers holds up the end for as long as a try may take.
+#[cfg(feature = "otlp")]
+#[test]
+fn systemd_learns_that_it_is_ready_and_that_it_ends_before_the_last_push_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(LIMIT)).unwrap();
+    let heard = || {
+        let mut text = [0; 256];
+        let length = systemd.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let mut served =
+        Served::told(&["--otlp.endpoint", &endpoint, "--otlp.timeout", "60s"], Some(path.as_path()));
+    assert!(heard().contains("READY=1"));
+    let asked = Instant::now();
+    kill_process(Pid::from_child(&served.child), Signal::TERM).unwrap();
+    assert!(heard().contains("STOPPING=1"));
+    let said = asked.elapsed();
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    let ended = asked.elapsed();
+    assert!(said < ended / 2, "said after {said:?}, ended after {ended:?}");
 }
 
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {

@@ -153,16 +153,18 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
     service::notify_ready();
     let verdict = signals.supervise(&stop, move |stop| {
         let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
+        // With its side of the desk gone, nobody waits there for a loop that has ended.
+        drop(sink);
         if recorded && verdict.is_ok() {
             stop.wait();
         }
+        service::notify_stopping();
         #[cfg(feature = "otlp")]
         if let Some(Err(error)) = push.map(Push::finish) {
             tell(&format!("finwait: {error}"));
         }
         verdict
     })??;
-    service::notify_stopping();
     tell(&verdict.for_people(Some(Subject::Closes)));
     Ok(())
 }

@@ -152,11 +152,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    let Some(reading) = shared.reader.read().await else {
+    let Some(families) = shared.reader.read().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "finwait does not observe yet\n").into_response();
     };
     let format =
         Format::wanted(headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()));
-    let text = metrics::encode(&reading.families, format);
+    let text = metrics::encode(&families, format);
     ([(header::CONTENT_TYPE, format.content_type())], Body::from(text)).into_response()
 }

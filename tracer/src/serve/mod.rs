@@ -29,7 +29,7 @@ pub use desk::{Desk, Served};
 pub use http::HttpError;
 #[cfg(feature = "otlp")]
 pub use push::Push;
-pub use reader::{Reader, Reading};
+pub use reader::Reader;
 pub use sink::ServeSink;
 
 /// How to serve.

@@ -99,7 +99,7 @@ impl Default for Retry {
 pub struct Exported {
     /// Since when the counters count. Collectors take another value for a restart: the first one is used for all
     pub since: WallNs,
-    /// When the snapshot was made
+    /// When these were the metrics
     pub at: WallNs,
     /// The metrics
     pub families: Vec<Family>,

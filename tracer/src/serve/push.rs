@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use finwait_core::WallNs;
 
 use super::otlp::{self, Exported, OtlpConfig, OtlpError, OtlpHandle};
-use super::reader::{Reader, Reading};
+use super::reader::Reader;
 use super::{HttpError, ServeError};
+use crate::stats::family::Family;
 
 /// The running push.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Push {
         reader.tell_of(Arc::clone(&config.counters));
         let asked = Arc::clone(&reader);
         let handle = otlp::start(config, move || {
-            runtime.block_on(asked.read()).map(|reading| exported(reading, since))
+            runtime.block_on(asked.read()).map(|families| exported(families, since))
         })?;
         Ok(Self { handle, reader, since })
     }
@@ -40,14 +41,14 @@ impl Push {
     /// When the collector does not take it.
     pub fn finish(self) -> Result<(), OtlpError> {
         let Self { handle, reader, since } = self;
-        handle.stop(reader.last().map(|reading| exported(reading, since)))
+        handle.stop(reader.last().map(|families| exported(families, since)))
     }
 }
 
-/// A recording's numbers, too, are those of now: a collector refuses what is long past.
-fn exported(reading: Reading, since: WallNs) -> Exported {
-    let age = u64::try_from(reading.age.as_nanos()).unwrap_or(u64::MAX);
-    Exported { since, at: WallNs(wall_now().0.saturating_sub(age)), families: reading.families }
+/// The time is that of the push, as a scraper's is that of the scrape: a metric tells how old the numbers are. Those of a
+/// recording, too, are sent as of now: a collector refuses what is long past.
+fn exported(families: Vec<Family>, since: WallNs) -> Exported {
+    Exported { since, at: wall_now(), families }
 }
 
 fn wall_now() -> WallNs {

@@ -1,7 +1,5 @@
 //! What every exporter reads: the metrics of the newest snapshot, and of finwait itself.
 
-use std::time::Duration;
-
 use super::desk::Served;
 use super::{Desk, Sheet};
 use crate::enrich::process_facts;
@@ -20,15 +18,6 @@ pub struct Reader {
     desk: Desk<Sheet>,
     #[cfg(feature = "otlp")]
     pushes: OnceLock<Arc<OtlpCounters>>,
-}
-
-/// Metrics at one moment.
-#[derive(Clone, Debug)]
-pub struct Reading {
-    /// All of them
-    pub families: Vec<Family>,
-    /// How long ago the snapshot was taken
-    pub age: Duration,
 }
 
 impl Reader {
@@ -53,21 +42,20 @@ impl Reader {
     }
 
     /// The newest metrics to be had; `None` before the loop has begun.
-    pub async fn read(&self) -> Option<Reading> {
-        self.desk.snapshot().await.map(|served| self.reading(&served))
+    pub async fn read(&self) -> Option<Vec<Family>> {
+        self.desk.snapshot().await.map(|served| self.families(&served))
     }
 
     /// The last metrics that the loop left, without asking it.
-    pub fn last(&self) -> Option<Reading> {
-        self.desk.last().map(|served| self.reading(&served))
+    pub fn last(&self) -> Option<Vec<Family>> {
+        self.desk.last().map(|served| self.families(&served))
     }
 
-    fn reading(&self, served: &Served<Sheet>) -> Reading {
+    fn families(&self, served: &Served<Sheet>) -> Vec<Family> {
         let sheet = &served.snapshot;
         // Of a recording nothing is older now than it was at its end.
         let now = if sheet.ended { sheet.taken } else { monotonic_now() };
-        let families = sheet.snapshot.families(now, &self.own(), served.age);
-        Reading { families, age: served.age }
+        sheet.snapshot.families(now, &self.own(), served.age)
     }
 
     fn own(&self) -> ProcessFacts {

@@ -3,15 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
 mod receiver;
+mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use finwait_core::{MonoNs, Tracker, TrackerConfig, WallNs};
 use serde_json::{Value, json};
-use tracer::serve::otlp::{Exported, OtlpConfig, OtlpHandle, Retry, start};
+use tracer::serve::otlp::{Exported, LAST_TRY, OtlpConfig, OtlpHandle, Retry, start};
 use tracer::sink::{Context, Sink};
 use tracer::source::{Polled, RecordingSource, Source};
 use tracer::stats::family::{Family, Value as Measured};
@@ -19,6 +20,7 @@ use tracer::stats::histogram::upper_bound_seconds;
 use tracer::stats::{Aggregator, Grouping, ProcessFacts};
 
 use receiver::Receiver;
+use served::{Series, Served, labels};
 
 const DOCUMENTED: &str = include_str!("../../../docs/otlp.md");
 const SINCE: u64 = 1_700_000_000_000_000_000;
@@ -209,4 +211,111 @@ fn a_receiver_that_is_busy_gets_the_same_later() {
     receiver.next_scope();
     handle.stop(None).unwrap();
     assert_eq!((counters.ok(), counters.retried(), counters.failed(), counters.dropped()), (1, 1, 0, 0));
+}
+
+/// What changes from one look to the next, by itself or by looking.
+const ALIVE: [&str; 6] = [
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_start_time_seconds",
+    "finwait_snapshot_age_seconds",
+    "finwait_otlp_exports_total",
+];
+
+/// What a push holds, as /metrics would show it; classic buckets by adding up the exponential ones.
+fn shown(scope: &Value, bounds: &BTreeSet<String>) -> BTreeMap<Series, f64> {
+    let names: BTreeMap<_, _> = promised().into_iter().map(|(metric, [name, ..])| (name, metric)).collect();
+    let mut all = BTreeMap::new();
+    for metric in scope["metrics"].as_array().unwrap() {
+        let name = names[metric["name"].as_str().unwrap()];
+        for point in metric["points"].as_array().unwrap() {
+            let labels = labels(&point["attributes"]);
+            if metric["kind"] != "exponential_histogram" {
+                all.insert((name.to_owned(), labels), point["value"].as_f64().unwrap());
+                continue;
+            }
+            let buckets: Vec<(f64, f64, f64)> = serde_json::from_value(point["buckets"].clone()).unwrap();
+            for text in bounds {
+                let bound: f64 = text.parse().unwrap();
+                let below = buckets.iter().filter(|(_, upper, _)| *upper <= bound * (1.0 + 1e-9));
+                let count =
+                    point["zero_count"].as_f64().unwrap() + below.map(|(_, _, count)| count).sum::<f64>();
+                let mut labels = labels.clone();
+                labels.insert("le".to_owned(), text.clone());
+                all.insert((format!("{name}_bucket"), labels), count);
+            }
+            all.insert((format!("{name}_sum"), labels.clone()), point["sum"].as_f64().unwrap());
+            all.insert((format!("{name}_count"), labels), point["count"].as_f64().unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn what_finwait_pushes_is_what_it_shows_at_metrics() {
+    let receiver = Receiver::start(&[]);
+    let served = Served::pushing_to(&receiver);
+    let metrics = served.metrics();
+    // The first was perhaps taken before the recording was read.
+    receiver.next_scope();
+    let scope = receiver.next_scope();
+    let bounds = metrics.keys().filter_map(|(_, labels)| labels.get("le").cloned()).collect();
+    let pushed = shown(&scope, &bounds);
+    assert_eq!(pushed.keys().collect::<Vec<_>>(), metrics.keys().collect::<Vec<_>>());
+    let mut compared = 0;
+    for (series, value) in metrics.iter().filter(|((name, _), _)| !ALIVE.contains(&name.as_str())) {
+        assert_eq!(pushed[series], *value, "{series:?}");
+        compared += 1;
+    }
+    assert!(compared > 500, "{compared}");
+    assert!(metrics.iter().any(|((name, _), value)| name.ends_with("_bucket") && *value > 0.0));
+}
+
+#[test]
+fn a_push_has_the_headers_and_the_resource_of_the_environment() {
+    let receiver = Receiver::start(&[]);
+    let _served = Served::pushing_to(&receiver);
+    let request = receiver.next();
+    assert_eq!(request["path"], "/v1/metrics");
+    let headers = &request["headers"];
+    assert_eq!((&headers["authorization"], &headers["x-scope"]), (&json!("Bearer hidden"), &json!("shown")));
+    assert_eq!(request["scopes"][0]["resource"]["k8s.node.name"], "n1");
+    let pushes = request["scopes"][0]["metrics"].as_array().unwrap();
+    let pushes = pushes.iter().find(|metric| metric["name"] == "finwait.otlp.exports").unwrap();
+    assert_eq!(pushes["points"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn finwait_counts_its_pushes_and_sends_a_last_one_at_its_end() {
+    let receiver = Receiver::start(&[]);
+    let served = Served::pushing_to(&receiver);
+    let before = receiver.next_scope();
+    let taken = ("finwait_otlp_exports_total".to_owned(), [("outcome".to_owned(), "ok".to_owned())].into());
+    let end = Instant::now() + receiver::PATIENCE;
+    while served.metrics()[&taken] < 1.0 {
+        assert!(Instant::now() < end);
+    }
+    let (status, stderr) = served.end();
+    assert!(status.success(), "{stderr}");
+    let mut scopes = vec![before];
+    scopes.extend(receiver.rest());
+    let time = |scope: &Value| scope["metrics"][0]["points"][0]["time"].as_u64().unwrap();
+    assert!(scopes.len() >= 2, "one a second, and the last");
+    assert!(scopes.windows(2).all(|pair| time(&pair[0]) <= time(&pair[1])));
+    let starts: BTreeSet<_> =
+        scopes.iter().map(|scope| scope["metrics"][0]["points"][0]["start"].to_string()).collect();
+    assert_eq!(starts.len(), 1);
+}
+
+#[test]
+fn without_its_receiver_finwait_ends_all_the_same_and_says_what_was_not_sent() {
+    let receiver = Receiver::start(&["--busy", "1000000"]);
+    let served = Served::pushing_to(&receiver);
+    assert_eq!(receiver.next()["status"], 503);
+    let begin = Instant::now();
+    let (status, stderr) = served.end();
+    assert!(status.success(), "{stderr}");
+    assert!(begin.elapsed() < LAST_TRY + Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(stderr.contains("did not take the last metrics"), "{stderr}");
 }

@@ -47,17 +47,26 @@ impl Receiver {
 
     /// The next request, whatever it was answered.
     pub fn next(&self) -> Value {
-        self.lines.recv_timeout(PATIENCE).expect("the receiver tells of a request")
+        self.lines.recv_timeout(PATIENCE).unwrap()
     }
 
     /// The next request that it took: its one scope.
     pub fn next_scope(&self) -> Value {
-        let mut request = self.next();
-        assert_eq!(request["status"], 200, "{request}");
-        let scopes = request["scopes"].as_array_mut().unwrap();
-        assert_eq!(scopes.len(), 1);
-        scopes.remove(0)
+        scope(self.next())
     }
+
+    /// Scopes of the requests that it took before it answered the last one.
+    pub fn rest(&self) -> Vec<Value> {
+        // Nobody sends any more: what it printed is on its way through the pipe.
+        std::iter::from_fn(|| self.lines.recv_timeout(Duration::from_secs(1)).ok()).map(scope).collect()
+    }
+}
+
+fn scope(mut request: Value) -> Value {
+    assert_eq!(request["status"], 200, "{request}");
+    let scopes = request["scopes"].as_array_mut().unwrap();
+    assert_eq!(scopes.len(), 1);
+    scopes.remove(0)
 }
 
 impl Drop for Receiver {

@@ -7,7 +7,7 @@ use super::Format;
 use crate::stats::family::{Distribution, Exemplar, Family, Kind, Label, Sample, Unit, Value};
 use crate::stats::histogram::SCALE;
 
-/// Classic buckets end at each fourth power of two from 2⁻¹⁴ s (61 µs) to 2¹² s (68 minutes).
+/// Classic buckets end at the powers of four from 2⁻¹⁴ s (61 µs) to 2¹² s (68 minutes).
 const FIRST_EXPONENT: i32 = -14;
 const LAST_EXPONENT: i32 = 12;
 const EXPONENT_STEP: usize = 2;

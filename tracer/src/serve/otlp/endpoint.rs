@@ -10,7 +10,7 @@ use super::resource::pairs;
 /// What a collector serves OTLP over HTTP at, by the protocol's specification.
 const METRICS_PATH: &str = "/v1/metrics";
 
-/// URL of a collector: `http://host:port`, with [`METRICS_PATH`] where it has no path of its own.
+/// URL of a collector: `http://host:port`, with the path of the protocol where it has no path of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Uri);
 
