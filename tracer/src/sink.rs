@@ -20,10 +20,12 @@ pub(crate) mod when;
 
 pub use self::csv::CsvSink;
 pub use json::JsonSink;
+pub(crate) use json::{CloseJson, OwnerJson, TimeWaitJson, WorkloadJson};
 pub use recording::RecordingSink;
 pub use table::{Look, TableSink};
 pub use text::safe;
 pub use verdict::{Ended, FinsResent, Resets, Slowest, Tally, Verdict};
+pub(crate) use when::utc_of;
 
 /// Takes records and writes them somewhere.
 pub trait Sink {

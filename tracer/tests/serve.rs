@@ -10,6 +10,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(30);
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
@@ -48,13 +49,19 @@ impl Served {
         served
     }
 
-    /// Until the recording is read: its last counters are there.
+    /// Until the recording is read and all four closes are told.
     fn wait_until_ready(&self) {
         let end = Instant::now() + LIMIT;
-        while !self.get("/metrics", "").body.contains("finwait_events_received_total 15") {
+        while self.closes() != 4 {
             assert!(Instant::now() < end, "{}", self.get("/metrics", "").body);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn closes(&self) -> u64 {
+        let metrics = self.get("/metrics", "").body;
+        let closes = metrics.lines().filter(|line| line.starts_with("finwait_connections_closed_total{"));
+        closes.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     fn get(&self, path: &str, headers: &str) -> Answer {
@@ -147,6 +154,158 @@ fn the_closes_of_a_recording_are_counted_by_group_and_kind() {
     assert_eq!(metrics.sample("finwait_groups"), "4.0");
 }
 
+impl Served {
+    /// The JSON at `path` of the API.
+    fn api(&self, path: &str) -> Value {
+        let answer = self.get(&format!("/api/v1/{path}"), "");
+        assert_eq!(answer.status(), "200", "{path}: {}", answer.body);
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    /// The closes that fit `query`, by kind, newest first.
+    fn kinds(&self, query: &str) -> Vec<String> {
+        let closes = self.api(&format!("closes?{query}"));
+        let closes = closes["closes"].as_array().unwrap().iter();
+        closes.map(|close| close["kind"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn the_summary_says_what_the_metrics_say() {
+    let served = Served::with(&[]);
+    let summary = served.api("summary");
+    assert_eq!(summary["schema"], "finwait.summary/1");
+    assert_eq!((&summary["replay"], &summary["closes"]["total"]), (&json!(true), &json!(4)));
+    let kinds = &summary["closes"]["by_kind"];
+    for (kind, count) in [("active", 1), ("passive", 1), ("refused", 1), ("reset", 1), ("unknown", 0)] {
+        assert_eq!(kinds[kind], count, "{kind}");
+    }
+    assert_eq!(summary["resets"], json!({"sent": {"unread_data": 1}, "received": 0, "unknown": 0}));
+    assert_eq!(summary["handshake_failures"]["refused"], 1);
+    assert_eq!((&summary["losses"]["received"], &summary["losses"]["lost"]), (&json!(15), &json!(0)));
+    assert_eq!(summary["stuck"]["CLOSE_WAIT"]["count"], 0);
+    assert_eq!(summary["groups"]["count"], 4);
+}
+
+#[test]
+fn the_history_holds_each_close_in_the_ten_seconds_of_its_end() {
+    let served = Served::with(&[]);
+    let history = served.api("history");
+    let intervals = history["intervals"].as_array().unwrap();
+    let total: u64 = intervals
+        .iter()
+        .flat_map(|i| i["closes"].as_object().unwrap().values())
+        .map(|n| n.as_u64().unwrap())
+        .sum();
+    assert_eq!((total, intervals.len()), (4, 4), "{history:#}");
+    // 3.1 s: more than 2 and at most 4.
+    assert_eq!(intervals[0]["durations"]["FIN_WAIT2"], json!([[2, 1]]));
+    let starts: Vec<u64> = intervals.iter().map(|i| i["start_ns"].as_u64().unwrap()).collect();
+    assert!(starts.is_sorted() && starts.iter().all(|start| start % 10_000_000_000 == 0), "{starts:?}");
+    let later = served.api(&format!("history?since_ns={}", starts[2]));
+    assert_eq!(later["intervals"].as_array().unwrap()[..], intervals[2..]);
+}
+
+#[test]
+fn services_come_by_trouble() {
+    let served = Served::with(&["--group-by", "role,process"]);
+    let services = served.api("services");
+    assert_eq!(services["dimensions"], json!(["role", "process"]));
+    let services = services["services"].as_array().unwrap();
+    let trouble: Vec<f64> = services.iter().map(|service| service["trouble"].as_f64().unwrap()).collect();
+    assert!(trouble.is_sorted_by(|one, other| one >= other), "{trouble:?}");
+    let api = services.iter().find(|service| service["labels"]["process"] == "api").unwrap();
+    assert_eq!((&api["closed"], &api["resets_sent"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn closes_are_found_by_what_is_true_of_them_and_read_page_by_page() {
+    let served = Served::with(&[]);
+    assert_eq!(served.kinds(""), ["reset", "refused", "passive", "active"]);
+    for (query, kinds) in [
+        ("kind=refused", vec!["refused"]),
+        ("process=nginx", vec!["passive"]),
+        ("process=9120", vec!["active"]),
+        ("port=5432", vec!["reset"]),
+        ("peer=10.0.0.0/24", vec!["reset", "active"]),
+        ("peer=10.0.0.7", vec!["active"]),
+        ("state=FIN_WAIT2&min_ns=3000000000", vec!["active"]),
+        ("state=FIN_WAIT2&max_ns=3000000000", vec![]),
+        ("first_closer=peer", vec!["passive"]),
+        ("peer=nobody", vec![]),
+    ] {
+        assert_eq!(served.kinds(query), kinds, "{query}");
+    }
+    let first = served.api("closes?limit=3");
+    assert_eq!((first["closes"].as_array().unwrap().len(), &first["kept"]), (3, &json!(4)));
+    assert_eq!(served.kinds(&format!("limit=3&before={}", first["next"])), ["active"]);
+    assert_eq!(served.get("/api/v1/closes?limit=many", "").status(), "400");
+}
+
+#[test]
+fn a_close_is_found_by_its_id_and_another_is_not() {
+    let served = Served::with(&[]);
+    let newest = served.api("closes?limit=1")["closes"][0].clone();
+    let one = served.api(&format!("closes/{}", newest["conn_id"].as_str().unwrap()));
+    assert_eq!((&one["close"], &one["peer"]), (&newest, &Value::Null));
+    let none = served.get("/api/v1/closes/000000000000-1-1", "");
+    assert_eq!(none.status(), "404");
+    let error: Value = serde_json::from_str(&none.body).unwrap();
+    assert!(error["error"].as_str().unwrap().contains("kept"), "{error}");
+    assert_eq!(served.get("/api/v1/nothing", "").status(), "404");
+}
+
+#[test]
+fn the_page_is_part_of_the_program_and_may_ask_nobody_else() {
+    let served = Served::with(&[]);
+    for path in ["/", "/c/000000000000-1-1"] {
+        let page = served.get(path, "");
+        assert_eq!(page.status(), "200");
+        assert!(
+            page.head.contains("content-type: text/html") && page.body.contains("/assets/main.js"),
+            "{path}"
+        );
+        assert!(!page.body.contains("http://") && !page.body.contains("https://"), "{path}");
+    }
+    let script = served.get("/assets/main.js", "");
+    assert!(script.head.contains("content-type: text/javascript"), "{}", script.head);
+    for path in ["/assets/none.js", "/assets/..%2f..%2fmod.rs", "/assets/"] {
+        assert_eq!(served.get(path, "").status(), "404", "{path}");
+    }
+}
+
+/// A stream outlasts the time that other connections have.
+#[test]
+fn a_stream_stays_open_and_is_one_of_a_few() {
+    let served = Served::with(&[]);
+    let stream = || {
+        let mut stream = served.connect();
+        let request = format!("GET /api/v1/events HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        let mut stream = BufReader::new(stream);
+        stream.read_line(&mut line).unwrap();
+        (stream, line)
+    };
+    let begun = Instant::now();
+    let (mut first, line) = stream();
+    assert!(line.contains("200"), "{line}");
+    let others: Vec<_> = (1..40).map(|_| stream()).collect();
+    assert_eq!(others.iter().filter(|(_, line)| line.contains("503")).count(), 40 - 32);
+    assert_eq!(served.get("/metrics", "").status(), "200");
+    // Headers, then a comment each 15 s.
+    while !line_of(&mut first).starts_with(':') {}
+    while !line_of(&mut first).starts_with(':') {}
+    assert!(begun.elapsed() > Duration::from_secs(25), "{:?}", begun.elapsed());
+}
+
+fn line_of(stream: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    assert_ne!(stream.read_line(&mut line).unwrap(), 0, "it was closed");
+    line
+}
+
 #[test]
 fn openmetrics_is_given_to_who_asks_for_it() {
     let served = Served::with(&[]);
@@ -195,7 +354,7 @@ fn every_answer_forbids_to_be_cached_framed_or_guessed_at() {
             "cache-control: no-store",
             "x-content-type-options: nosniff",
             "referrer-policy: no-referrer",
-            "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
         ] {
             assert!(answer.head.contains(header), "{path}: {header} in {}", answer.head);
         }

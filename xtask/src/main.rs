@@ -9,6 +9,7 @@ mod libtest;
 mod linker;
 mod live;
 mod otlp_receiver;
+mod page;
 mod process;
 mod programs;
 mod rust_src;
@@ -50,6 +51,8 @@ enum Task {
     Test,
     /// Run the tests that take other people's programs, and install those
     Components,
+    /// Run the tests of the web page in a browser, and install that
+    Page,
     /// Run the demo and the live tests under other kernels, each in an emulated machine
     Vm(vm::Args),
 }
@@ -73,6 +76,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Bench(args) => bench::run(&root, args),
         Task::Test => test::run(&root),
         Task::Components => components::run(&root),
+        Task::Page => page::run(&root),
         Task::Vm(args) => vm::run(&root, args),
     }
 }

@@ -30,4 +30,4 @@ pub use observation::{Observation, StateChange};
 pub use record::Record;
 pub use time::{ClockPair, MonoNs, WallNs};
 pub use tracer_common::TcpState;
-pub use tracker::{Fates, Tracker, TrackerConfig};
+pub use tracker::{ClosingConnection, Fates, Tracker, TrackerConfig};

@@ -19,6 +19,7 @@ use tracer_common::TcpState;
 pub(crate) use self::audit::Audit;
 pub(crate) use self::connection::{Connection, ECONNABORTED, LocalBegin, Space, Trace, difference};
 pub(crate) use self::hooked::SentReset;
+pub use self::open::ClosingConnection;
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;

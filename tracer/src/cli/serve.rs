@@ -43,6 +43,10 @@ pub struct ServeArgs {
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, help_heading = "Web")]
     #[arg(value_parser = value::connections)]
     pub max_requests: usize,
+    /// Closes kept for the page and the API
+    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Web")]
+    #[arg(value_parser = value::connections)]
+    pub recent_closes: usize,
     /// What connections are grouped by
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "role,service")]
     #[arg(help_heading = "Groups")]

@@ -37,6 +37,7 @@ pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
     #[cfg(feature = "otlp")]
     let otlp = otlp(args.otlp)?;
     let filter = filter(&FilterArgs { kernel: args.filter, ..FilterArgs::default() })?;
+    let replay = args.read.is_some();
     Ok(Serve {
         origin: origin(args.read, &args.live, &filter)?,
         filter,
@@ -45,7 +46,13 @@ pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
             transitions: false,
             ..TrackerConfig::default()
         },
-        web: Web { listen: args.listen, max_requests: args.max_requests, allowed_hosts: args.allowed_host },
+        web: Web {
+            listen: args.listen,
+            max_requests: args.max_requests,
+            allowed_hosts: args.allowed_host,
+            recent_closes: args.recent_closes,
+            replay,
+        },
         grouping: Grouping {
             by: each_once(&args.group_by),
             max_groups: args.max_groups,

@@ -5,22 +5,28 @@
 //! client never holds up the tracer.
 
 mod access;
+mod answers;
+mod api;
 mod desk;
+mod feed;
 mod http;
 pub mod metrics;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+mod page;
 #[cfg(feature = "otlp")]
 mod push;
 mod reader;
+mod recent;
 pub mod service;
 mod sink;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use finwait_core::MonoNs;
+use finwait_core::{ClosingConnection, MonoNs};
 
+use crate::probe::host::monotonic_now;
 use crate::probe::{RingError, Stop as Waker};
 use crate::stats::{Aggregator, Grouping, Snapshot};
 
@@ -41,6 +47,10 @@ pub struct Web {
     pub max_requests: usize,
     /// Names under which a browser may ask
     pub allowed_hosts: Vec<String>,
+    /// Closes kept for the page and the API
+    pub recent_closes: usize,
+    /// A recording is served: nothing is passed over
+    pub replay: bool,
 }
 
 /// Why nothing can be served.
@@ -108,8 +118,9 @@ pub fn start(
 ) -> Result<(ServeSink, Arc<Reader>), ServeError> {
     let (desk, clerk) = desk::open(waker.clone());
     let reader = Arc::new(Reader::new(desk));
-    http::start(listening, web, Arc::clone(&reader))?;
-    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk), reader))
+    let (feed, told, skipped) = feed::open(web.replay);
+    http::start(listening, web, Arc::clone(&reader), told, skipped)?;
+    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed), reader))
 }
 
 /// What is handed out at the desk.
@@ -117,8 +128,17 @@ pub fn start(
 pub struct Sheet {
     /// The summaries
     pub snapshot: Snapshot,
+    /// Connections in a closing state, the longest untouched of them
+    pub closing: Vec<ClosingConnection>,
     /// The monotonic clock when they were taken
     pub taken: MonoNs,
     /// The loop has ended: nothing will change any more
     pub ended: bool,
+}
+
+impl Sheet {
+    /// Until when durations that go on have lasted: of a recording nothing is older now than it was at its end.
+    fn now(&self) -> MonoNs {
+        if self.ended { self.taken } else { monotonic_now() }
+    }
 }

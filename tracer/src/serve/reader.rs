@@ -3,14 +3,14 @@
 use super::desk::Served;
 use super::{Desk, Sheet};
 use crate::enrich::process_facts;
-use crate::probe::host::monotonic_now;
 use crate::stats::ProcessFacts;
 use crate::stats::family::Family;
 
 #[cfg(feature = "otlp")]
 use super::otlp::OtlpCounters;
+use std::sync::Arc;
 #[cfg(feature = "otlp")]
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// See the module.
 #[derive(Debug)]
@@ -41,9 +41,19 @@ impl Reader {
         self.desk.snapshot().await.is_some()
     }
 
+    /// The newest snapshot to be had; `None` before the loop has begun.
+    pub async fn sheet(&self) -> Option<Served<Sheet>> {
+        self.desk.snapshot().await
+    }
+
     /// The newest metrics to be had; `None` before the loop has begun.
     pub async fn read(&self) -> Option<Vec<Family>> {
         self.desk.snapshot().await.map(|served| self.families(&served))
+    }
+
+    /// The last snapshot that the loop left, without asking it.
+    pub(super) fn last_sheet(&self) -> Option<Arc<Sheet>> {
+        self.desk.last().map(|served| served.snapshot)
     }
 
     /// The last metrics that the loop left, without asking it.
@@ -53,9 +63,7 @@ impl Reader {
 
     fn families(&self, served: &Served<Sheet>) -> Vec<Family> {
         let sheet = &served.snapshot;
-        // Of a recording nothing is older now than it was at its end.
-        let now = if sheet.ended { sheet.taken } else { monotonic_now() };
-        sheet.snapshot.families(now, &self.own(), served.age)
+        sheet.snapshot.families(sheet.now(), &self.own(), served.age)
     }
 
     fn own(&self) -> ProcessFacts {

@@ -4,26 +4,36 @@ use finwait_core::{Record, Tracker};
 
 use super::Sheet;
 use super::desk::Clerk;
+use super::feed::Feed;
 use crate::probe::host::monotonic_now;
 use crate::sink::{Context, Sink, SinkError, Verdict};
 use crate::stats::Aggregator;
+
+/// Closing connections that are looked at for one snapshot, in CLOSE_WAIT and in other states.
+const CLOSING: usize = 1000;
 
 /// See the module.
 #[derive(Debug)]
 pub struct ServeSink {
     aggregator: Aggregator,
     clerk: Clerk<Sheet>,
+    feed: Feed,
     /// Whether the first snapshot was put out: from then on finwait is ready
     begun: bool,
 }
 
 impl ServeSink {
-    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>) -> Self {
-        Self { aggregator, clerk, begun: false }
+    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed) -> Self {
+        Self { aggregator, clerk, feed, begun: false }
     }
 
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
-        Sheet { snapshot: self.aggregator.snapshot(tracker), taken: monotonic_now(), ended }
+        Sheet {
+            snapshot: self.aggregator.snapshot(tracker),
+            closing: tracker.closing(CLOSING),
+            taken: monotonic_now(),
+            ended,
+        }
     }
 }
 
@@ -33,6 +43,7 @@ impl Sink for ServeSink {
     }
 
     fn record(&mut self, record: &Record) -> Result<(), SinkError> {
+        self.feed.offer(record);
         self.aggregator.record(record)
     }
 

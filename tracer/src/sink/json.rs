@@ -19,10 +19,11 @@ mod time_wait;
 mod workload;
 
 use both_ends::BothEndsJson;
-pub(super) use close::CloseJson;
+pub(crate) use close::CloseJson;
 pub(super) use state::StateJson;
 pub(super) use summary::SummaryJson;
-use time_wait::TimeWaitJson;
+pub(crate) use time_wait::TimeWaitJson;
+pub(crate) use workload::WorkloadJson;
 
 /// See the module.
 pub struct JsonSink {
@@ -83,7 +84,7 @@ impl Sink for JsonSink {
 
 /// A process, as both records name it.
 #[derive(Serialize)]
-pub(super) struct OwnerJson<'a> {
+pub(crate) struct OwnerJson<'a> {
     tgid: u32,
     pid: u32,
     #[serde(serialize_with = "shown")]

@@ -14,7 +14,7 @@ pub(crate) fn utc(wall: WallNs) -> String {
 }
 
 /// The same, of an event; `None` where no pair of clocks is known.
-pub(super) fn utc_of(context: &Context, at: MonoNs) -> Option<String> {
+pub(crate) fn utc_of(context: &Context, at: MonoNs) -> Option<String> {
     context.clock.and_then(|clock| clock.wall_of(at)).map(utc)
 }
 

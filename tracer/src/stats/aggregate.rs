@@ -9,6 +9,7 @@ use finwait_core::record::{CloseKind, CloseRecord, Successor, TimeWaitRecord};
 use finwait_core::{ConnId, MonoNs, Reason, Record, TcpState, Tracker, WallNs};
 
 use super::groups::{GroupIndex, Grouping, Groups};
+use super::history::History;
 use super::snapshot::{GroupSnapshot, Snapshot};
 use super::summary::{Summary, Unproven};
 use crate::sink::{Context, Sink, SinkError, Verdict};
@@ -30,6 +31,7 @@ pub struct Aggregator {
     /// Time-wait sockets awaited at most
     time_waits: usize,
     context: Context,
+    history: History,
 }
 
 impl Aggregator {
@@ -43,6 +45,7 @@ impl Aggregator {
             awaited: HashMap::new(),
             time_waits,
             context: Context::default(),
+            history: History::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Aggregator {
             unproven: self.unproven.clone(),
             host: self.context.host.clone(),
             clock: self.context.clock,
+            history: self.history.clone(),
             books: tracker.accounting(),
             fates: tracker.fates(),
             connections: tracker.open_connections(),
@@ -75,6 +79,7 @@ impl Aggregator {
         let wall = close.closed_at.and_then(|at| self.wall_of(at));
         let (summary, unproven) = self.parts(group);
         summary.close(close, wall, unproven, follows);
+        self.history.close(close);
     }
 
     /// Whether a time-wait record will tell of FIN_WAIT2.
@@ -99,6 +104,7 @@ impl Aggregator {
         let wall = record.ended.value().and_then(|ended| self.wall_of(ended.latest));
         let (summary, unproven) = self.parts(group);
         summary.time_wait(record, wall, unproven, hid_fin_wait2);
+        self.history.time_wait(record, hid_fin_wait2);
     }
 
     fn parts(&mut self, group: GroupIndex) -> (&mut Summary, &mut Unproven) {

@@ -7,11 +7,13 @@ pub mod catalogue;
 pub mod family;
 mod groups;
 pub mod histogram;
+pub mod history;
 mod snapshot;
 mod summary;
 
 pub use aggregate::Aggregator;
 pub use groups::{Dimension, GroupIndex, Grouping, OTHER, PeerNetwork};
+pub use history::{History, Interval};
 pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
 pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
 

@@ -10,6 +10,7 @@ use finwait_core::{Accounting, ClockPair, Fates, MonoNs, Reason, TcpState};
 
 use super::catalogue as metric;
 use super::family::{Definition, Family, Label, Sample, Value};
+use super::history::History;
 use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
 
 const UNKNOWN: &str = "unknown";
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub host: Option<Host>,
     /// The newest pair of clocks
     pub clock: Option<ClockPair>,
+    /// The last hour
+    pub history: History,
     /// What was received and what is missing
     pub books: Accounting,
     /// What became of the connections

@@ -279,7 +279,7 @@ impl Summary {
 }
 
 /// A span as a duration, where its bounds are no further apart than those of a bucket.
-fn narrow(span: &Claim<(u64, u64)>) -> Claim<u64> {
+pub(super) fn narrow(span: &Claim<(u64, u64)>) -> Claim<u64> {
     match *span {
         Claim::Known { value: (min, max), evidence } => {
             let within = max as f64 <= min as f64 * QUANTILE_FACTOR * QUANTILE_FACTOR;

@@ -12,6 +12,7 @@ use finwait_core::observation::{
 };
 use finwait_core::{Observation, StateChange, TcpState, TrackerConfig};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use tracer::probe::host::{KernelVersion, kernel_release};
 use tracer::probe::{HookName, Probe, ProbeConfig, ProbeError, TierChoice, TimeWaitChoice};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, ScenarioError, SideName, catalog};
@@ -145,6 +146,11 @@ fn ends_of(subject: &Subject) -> Option<(SocketAddr, SocketAddr)> {
     ))
 }
 
+/// Without the cookie helper (5.12) a socket has one only once somebody asked for it.
+fn shows_cookies_late() -> bool {
+    KernelVersion::parse(&kernel_release()).expect("a version") < KernelVersion(5, 12)
+}
+
 #[test]
 fn a_reset_that_the_application_asks_for_is_sent_and_received() {
     let namespace = Namespace::new().expect("namespace");
@@ -161,7 +167,10 @@ fn a_reset_that_the_application_asks_for_is_sent_and_received() {
         assert_eq!((reset.subject.kind, reset.subject.netns), (SocketKind::Full, Some(namespace.inode())));
         // The last one: at its first a child may still show its listener's cookie.
         let own = told.changes.iter().rfind(|change| change.sock_addr == reset.subject.sock_addr);
-        assert_eq!(own.and_then(|change| change.cookie), reset.subject.cookie);
+        let own = own.expect("a transition of the same socket").cookie;
+        // On 5.10 one of the two may come before anything made the cookie.
+        let late = own.is_none() || reset.subject.cookie.is_none();
+        assert!(own == reset.subject.cookie || late && shows_cookies_late(), "{own:?}, {reset:?}");
     }
     assert_eq!((sent.answers_segment, received.answers_segment), (Some(false), None));
     assert_eq!(sent.task.expect("task").pid, namespace.client().owner().pid);

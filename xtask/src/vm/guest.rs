@@ -24,6 +24,9 @@ const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "
 const DEVICES: [&str; 7] = ["-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"];
 /// Under load the emulated timer may be late, which the kernel would take for broken.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+/// The emulator ran an instruction that the kernel had replaced and no processor could see any more: while a kernel
+/// function is patched, say to attach fentry, it begins with int3 for a moment, and QEMU now and then keeps that.
+const STALE_INSTRUCTION: &str = "Oops: int3";
 /// What the kernel said last, told when a guest does not answer
 const LAST_LINES: usize = 20;
 
@@ -45,8 +48,23 @@ pub(super) struct Outcome {
     pub(super) transcript: Transcript,
     /// It had to be ended
     pub(super) timed_out: bool,
+    /// The emulator spoiled it
+    pub(super) spoiled: bool,
     /// What the kernel said last
     pub(super) console: String,
+}
+
+impl Outcome {
+    /// Why another boot may tell more, if it may.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        if self.spoiled {
+            Some("its emulator ran an instruction that was gone")
+        } else if self.timed_out {
+            Some("it stood still")
+        } else {
+            None
+        }
+    }
 }
 
 /// The emulator; killed when this is dropped.
@@ -79,7 +97,12 @@ impl Guest<'_> {
         let (bytes, timed_out) = listen(&read(port), end, &mut log).context("keeping a guest's report")?;
         drop(emulator);
         let said = fs::read(&self.console).unwrap_or_default();
-        Ok(Outcome { transcript: Transcript::read(&bytes), timed_out, console: last_lines(&said) })
+        Ok(Outcome {
+            transcript: Transcript::read(&bytes),
+            timed_out,
+            spoiled: is_spoiled(&said),
+            console: last_lines(&said),
+        })
     }
 }
 
@@ -124,6 +147,10 @@ fn listen(
     }
 }
 
+fn is_spoiled(console: &[u8]) -> bool {
+    String::from_utf8_lossy(console).contains(STALE_INSTRUCTION)
+}
+
 fn last_lines(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -144,6 +171,13 @@ mod tests {
         sender.send(b"some".to_vec()).unwrap();
         let end = Instant::now() + Duration::from_millis(10);
         assert_eq!(listen(&chunks, end, &mut Vec::new()).unwrap(), (b"some".to_vec(), true));
+    }
+
+    #[test]
+    fn what_the_emulator_spoils_is_told_from_what_a_kernel_dies_of() {
+        assert!(is_spoiled(b"[   56.6] Oops: int3: 0000 [#1] SMP NOPTI\r\n"));
+        assert!(!is_spoiled(b"[   56.6] Oops: general protection fault: 0000 [#1] SMP\r\n"));
+        assert!(!is_spoiled(b"[   56.6] BUG: kernel NULL pointer dereference\r\n"));
     }
 
     #[test]

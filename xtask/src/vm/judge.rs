@@ -13,12 +13,17 @@ const DEMO_WHOLE: &str = "all seen whole; lost 0";
 
 /// The live tests: side by side, then those that want the guest to themselves, where there are any.
 const LIVE: [&str; 2] = ["live", "alone"];
+/// Those that failed, once more and one after the other: an emulated machine now and then stands still for longer than a
+/// test can bear.
+const AGAIN: &str = "again";
 
 /// One line of the table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// Live tests that passed
     pub(super) passed: usize,
+    /// Those of them that failed at first
+    pub(super) again: Vec<String>,
     /// Names and reasons
     pub(super) excused: Vec<(String, &'static str)>,
     /// Whatever else went wrong, one sentence or test name each
@@ -50,8 +55,14 @@ pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome, filters: 
         verdict.failures.push("`finwait demo` did not see all it made".to_owned());
     }
     let (mut report, status) = (transcript.tests(&LIVE), transcript.worst_status(&LIVE));
+    let repeated = transcript.tests(&[AGAIN]).ok;
+    let (again, not_ok) =
+        std::mem::take(&mut report.not_ok).into_iter().partition(|test| repeated.contains(test));
+    verdict.again = again;
+    report.ok.extend(verdict.again.iter().cloned());
     verdict.passed = report.ok.len();
-    for test in std::mem::take(&mut report.not_ok) {
+    let not_ok: Vec<String> = not_ok;
+    for test in not_ok {
         match excuses::reason(&test, version) {
             // Only one that has ended may be excused.
             Some(reason) if status.is_some() => {
@@ -73,7 +84,8 @@ pub(super) fn judge(root: &Path, version: &Version, outcome: &Outcome, filters: 
     {
         verdict.failures.push(format!("{error:#}"));
     }
-    if status != Some(0) && verdict.failures.is_empty() && verdict.excused.is_empty() {
+    let nothing_failed = verdict.excused.is_empty() && verdict.again.is_empty();
+    if status != Some(0) && verdict.failures.is_empty() && nothing_failed {
         verdict.failures.push("the live tests failed without naming one".to_owned());
     }
     verdict
@@ -97,7 +109,7 @@ mod tests {
              @guest begin demo\n7 sides: all seen whole; lost 0\n@guest end demo 0\n@guest begin live\n{live}"
         );
         let transcript = Transcript::read(text.as_bytes());
-        let outcome = Outcome { transcript, timed_out, console: String::new() };
+        let outcome = Outcome { transcript, timed_out, spoiled: false, console: String::new() };
         judge(root.path(), &kernel.parse().unwrap(), &outcome, &[])
     }
 
@@ -117,6 +129,27 @@ mod tests {
         let verdict = judged("5.10", &failed, false);
         assert_eq!((verdict.passed, verdict.excused.len(), verdict.failures.len()), (1, 1, 0), "{verdict:?}");
         assert_eq!(judged("6.1", &failed, false).failures, [EXCUSED]);
+    }
+
+    #[test]
+    fn one_that_passes_at_its_second_run_is_named_and_one_that_does_not_has_failed() {
+        let first =
+            format!("test a ... FAILED\ntest {EXCUSED} ... ok\n@guest end live 101\n@guest begin again\n");
+        let verdict = judged("6.1", &format!("{first}test a ... ok\n@guest end again 0\n"), false);
+        assert_eq!(
+            (verdict.passed, verdict.again.as_slice()),
+            (2, ["a".to_owned()].as_slice()),
+            "{verdict:?}"
+        );
+        assert!(verdict.failures.is_empty(), "{verdict:?}");
+        let verdict = judged("6.1", &format!("{first}test a ... FAILED\n@guest end again 101\n"), false);
+        assert_eq!(
+            (verdict.passed, verdict.failures.as_slice()),
+            (1, ["a".to_owned()].as_slice()),
+            "{verdict:?}"
+        );
+        let verdict = judged("6.1", &first, true);
+        assert!(verdict.failures.contains(&"a".to_owned()), "{verdict:?}");
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub(crate) struct Args {
     /// Run only the live tests that have this in their names; may be given several times
     #[arg(long = "test", value_name = "FILTER", value_parser = filter)]
     tests: Vec<String>,
-    /// Minutes after which a guest is given up
-    #[arg(long, default_value_t = 30)]
+    /// Minutes after which a guest is given up, and booted again
+    #[arg(long, default_value_t = 12)]
     minutes: u64,
     /// Write what the guests prove of each scenario into docs/compatibility.md instead of comparing it
     #[arg(long)]
@@ -56,6 +56,9 @@ pub(crate) struct Args {
     #[arg(long)]
     list: bool,
 }
+
+/// How often a guest that the emulator spoils, or that stands still, is booted.
+const BOOTS: u32 = 3;
 
 /// What every guest of one call shares.
 struct Shelf<'a> {
@@ -144,7 +147,15 @@ impl Shelf<'_> {
             console: name("console"),
             log: name("log"),
         };
-        let outcome = guest.run()?;
+        let mut outcome = guest.run()?;
+        for _ in 1..BOOTS {
+            let Some(fault) = outcome.fault() else { break };
+            println!(
+                "{}: {fault}; its kernel said last:\n{}\nbooting it again",
+                kernel.version, outcome.console
+            );
+            outcome = guest.run()?;
+        }
         fs::remove_file(&initramfs).with_context(|| initramfs.display().to_string())?;
         let mut verdict = judge::judge(self.root, &kernel.version, &outcome, &self.args.tests);
         verdict.rows = matrix::said(&outcome.transcript);
@@ -197,6 +208,9 @@ fn print(table: &[(Version, Verdict)]) {
     for (version, verdict) in table {
         let counts = (verdict.passed, verdict.excused.len(), verdict.failures.len());
         println!("{:<12} {:>6} {:>7} {:>6}", version.to_string(), counts.0, counts.1, counts.2);
+        for test in &verdict.again {
+            println!("             passed at its second run only: {test}");
+        }
         for (test, reason) in &verdict.excused {
             println!("             excused: {test}: {reason}");
         }

@@ -107,6 +107,13 @@ impl Table {
         })
     }
 
+    /// Those in `queue`, the one longest untouched first.
+    pub(crate) fn of(&self, queue: Queue) -> impl Iterator<Item = &Connection> {
+        let node = |slot: Slot| self.nodes.get(slot as usize)?.as_ref();
+        let first = node(self.queues[queue as usize].oldest);
+        std::iter::successors(first, move |before| node(before.after)).map(|node| &node.connection)
+    }
+
     /// Takes in a connection whose key is not in the table.
     pub(crate) fn insert(&mut self, connection: Connection, queue: Queue) -> Slot {
         let key = connection.id.socket;
@@ -247,6 +254,9 @@ mod tests {
         assert_eq!(table.oldest(Queue::Moving), Some(slots[2]));
         assert_eq!(table.oldest(Queue::Established), Some(slots[1]));
         assert_eq!((table.len_of(Queue::Moving), table.len_of(Queue::Established)), (2, 1));
+        let moving: Vec<_> = table.of(Queue::Moving).map(|connection| connection.id.socket).collect();
+        assert_eq!(moving, [key(3), key(1)]);
+        assert_eq!(table.of(Queue::Settling).count(), 0);
     }
 
     #[test]

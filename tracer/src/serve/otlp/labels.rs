@@ -20,7 +20,7 @@ const PORT: &str = "server.port";
 const STATE: &str = "network.connection.state";
 const DIRECTION: &str = "network.io.direction";
 
-/// Labels for which the conventions have an attribute. A process' name is what collectors on Linux call its executable's.
+/// Labels for which the conventions have an attribute. A process' comm is mostly its executable's name.
 const CONVENTIONS: [(&str, &str); 7] = [
     ("service_port", PORT),
     ("process", "process.executable.name"),

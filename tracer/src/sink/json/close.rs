@@ -19,7 +19,7 @@ use crate::sink::{Context, human, when};
 
 /// A close record. A value is null where it does not apply or is not known; a word is `unknown` where it is not known.
 #[derive(Serialize)]
-pub(in crate::sink) struct CloseJson<'a> {
+pub(crate) struct CloseJson<'a> {
     schema: &'static str,
     #[serde(serialize_with = "shown")]
     conn_id: ConnId,
@@ -83,7 +83,7 @@ pub(in crate::sink) struct CloseJson<'a> {
 }
 
 impl<'a> CloseJson<'a> {
-    pub(in crate::sink) fn new(record: &'a CloseRecord, context: &Context) -> Self {
+    pub(crate) fn new(record: &'a CloseRecord, context: &Context) -> Self {
         let reset = record.reset.as_ref();
         let error = record.error.value().copied();
         Self {

@@ -14,7 +14,7 @@ use crate::sink::{Context, when};
 
 /// What became of a connection after its socket was gone. `time` is when that was over at the latest.
 #[derive(Serialize)]
-pub(super) struct TimeWaitJson<'a> {
+pub(crate) struct TimeWaitJson<'a> {
     schema: &'static str,
     #[serde(serialize_with = "shown")]
     conn_id: ConnId,
@@ -43,7 +43,7 @@ pub(super) struct TimeWaitJson<'a> {
 }
 
 impl<'a> TimeWaitJson<'a> {
-    pub(super) fn new(record: &'a TimeWaitRecord, context: &Context) -> Self {
+    pub(crate) fn new(record: &'a TimeWaitRecord, context: &Context) -> Self {
         let over = record.ended.value().map(|ended| ended.latest);
         Self {
             schema: "finwait.time_wait/1",

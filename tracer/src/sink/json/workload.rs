@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// Every name, null where there is none.
 #[derive(Serialize)]
-pub(super) struct WorkloadJson<'a> {
+pub(crate) struct WorkloadJson<'a> {
     cgroup_path: &'a str,
     container: Option<&'a str>,
     runtime: Option<&'a str>,

@@ -67,7 +67,7 @@ fn late_data_to_a_fin_wait2_mini_socket() {
 }
 
 /// The client's mini-socket waits for the shortest time there is, and is gone before the server does anything.
-fn orphan(then: impl FnOnce(&Stage<'_>, TcpStream) -> Result<MadeSide>) -> Run {
+fn orphan(name: &'static str, then: impl FnOnce(&Stage<'_>, TcpStream) -> Result<MadeSide>) -> Run {
     with_time_waits(|stage| {
         set_sysctl(stage.client(), "ipv4/tcp_fin_timeout", "1")?;
         let (listening, Pair { client, server, local, remote }) = stage.one_pair()?;
@@ -77,13 +77,13 @@ fn orphan(then: impl FnOnce(&Stage<'_>, TcpStream) -> Result<MadeSide>) -> Run {
         stage.gone(local, remote)?;
         let theirs = then(stage, server)?;
         stage.settle(local, remote)?;
-        single(stage, "FIN_WAIT2 timeout", listening, (local, remote), (hidden(stage), theirs))
+        single(stage, name, listening, (local, remote), (hidden(stage), theirs))
     })
 }
 
 #[test]
 fn fin_wait2_orphan_timeout_then_the_server_sends() {
-    let run = orphan(|stage, server| {
+    let run = orphan("FIN_WAIT2 timeout", |stage, server| {
         write_until_reset(stage, server)?;
         Ok(reset_after_fin(&[CloseWait, Close]))
     });
@@ -97,7 +97,7 @@ fn fin_wait2_orphan_timeout_then_the_server_sends() {
 
 #[test]
 fn fin_wait2_orphan_timeout_then_the_server_closes() {
-    let run = orphan(|stage, server| {
+    let run = orphan("FIN_WAIT2 timeout, then close", |stage, server| {
         stage.server().close(server)?;
         let mut side = reset_after_fin(&[CloseWait, LastAck, Close]);
         side.closer = Fact::Shown(stage.server().owner());
