@@ -9,16 +9,21 @@ use clap::{Args, Parser, Subcommand};
 use finwait_core::record::CloseKind;
 
 mod examples;
+mod file;
 mod filter;
+mod keys;
 mod live;
 mod output;
+mod parse;
 mod serve;
 mod stuck;
 mod value;
 
+pub use file::FileError;
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
+pub use parse::{ParseError, parse};
 #[cfg(feature = "otlp")]
 pub use serve::OtlpArgs;
 pub use serve::ServeArgs;

@@ -8,8 +8,8 @@ use finwait_core::{NetNs, TrackerConfig};
 use tracer_common::KernelFilter;
 
 use crate::cli::{
-    self, Cli, ClosesArgs, ColorChoice, Command, FilterArgs, Format, Generate, KernelFilterArgs, LimitArgs,
-    LiveArgs, RecordArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
+    self, Cli, ClosesArgs, ColorChoice, Command, FileError, FilterArgs, Format, Generate, KernelFilterArgs,
+    LimitArgs, LiveArgs, RecordArgs, ServeArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 
@@ -73,6 +73,14 @@ pub enum ConfigError {
         /// Where it would listen
         address: std::net::SocketAddr,
     },
+    /// A label would tell more of an address than is to be told
+    #[error(
+        "--redact-addresses withholds who is in {net}: give --peer-network a network that is at least a /24, or a /48 of IPv6"
+    )]
+    NetworkTooSmall {
+        /// The network
+        net: ipnet::IpNet,
+    },
     /// OTEL_EXPORTER_OTLP_HEADERS, which may be secret and is not shown
     #[cfg(feature = "otlp")]
     #[error("OTEL_EXPORTER_OTLP_HEADERS: {0}")]
@@ -81,6 +89,17 @@ pub enum ConfigError {
     #[cfg(feature = "otlp")]
     #[error(transparent)]
     OtlpResource(#[from] crate::serve::otlp::AttributesError),
+    /// The configuration file cannot be used
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What is in the configuration file, and what the flags say instead, makes no sense
+    #[error("{}, with the flags: {source}", path.display())]
+    InFile {
+        /// The file
+        path: PathBuf,
+        /// Why
+        source: Box<ConfigError>,
+    },
     /// `generate man` of an unknown command
     #[error("finwait has no command {name:?}: `finwait --help` lists them")]
     NoSuchCommand {
@@ -98,6 +117,8 @@ pub enum Action {
     Record(Recording),
     /// `serve`
     Serve(Box<Serve>),
+    /// `serve --check-config`: what is in force
+    ShowConfig(String),
     /// `stuck`
     Stuck(Stuck),
     /// `demo`
@@ -234,12 +255,18 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
-        Command::Serve(args) => Ok(Action::Serve(Box::new(serve::validate(args)?))),
+        Command::Serve(args) => serve(args),
         Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
     }
+}
+
+fn serve(args: ServeArgs) -> Result<Action, ConfigError> {
+    let shown = args.check_config.then(|| args.in_force.clone());
+    let serve = serve::validate(args)?;
+    Ok(shown.map_or_else(|| Action::Serve(Box::new(serve)), Action::ShowConfig))
 }
 
 fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {

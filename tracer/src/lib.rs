@@ -6,6 +6,7 @@
 //! * [`probe`] the kernel edge: load, attach, read
 //! * [`run`] the one event loop, and what ends it
 //! * [`filter`] which records are shown, and the kernel's share of that
+//! * [`redact`] what is withheld of peers
 //! * [`sink`] what is made of them: tables, JSON, CSV, recordings, the verdict
 //! * [`scenario`] traffic of known shape, for [`demo`], tests and benches
 //! * [`snapshot`] which sockets there are (sock_diag); [`enrich`] processes, cgroups, kernel symbols behind the numbers
@@ -21,6 +22,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod filter;
 pub mod probe;
+pub mod redact;
 pub mod run;
 pub mod scenario;
 pub mod serve;

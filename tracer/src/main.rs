@@ -3,14 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-use tracer::cli::Cli;
-use tracer::config;
+use tracer::cli::{self, ParseError};
+use tracer::config::{self, ConfigError};
 use tracer::run::{self, CommandError};
 
 fn main() -> ExitCode {
-    let done = config::validate(Cli::parse()).map_err(CommandError::from).and_then(run::execute);
-    match done {
+    match begin() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // stderr may be gone; the exit code still tells.
@@ -18,4 +16,13 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// clap itself writes what it has to say of the flags, and ends.
+fn begin() -> Result<(), CommandError> {
+    let cli = cli::parse(std::env::args_os()).map_err(|error| match error {
+        ParseError::Flags(error) => error.exit(),
+        ParseError::File(error) => ConfigError::File(error),
+    })?;
+    run::execute(config::validate(cli)?)
 }

@@ -11,6 +11,7 @@ use finwait_core::{MonoNs, Observation, Record, Tracker, TrackerConfig};
 
 use crate::config::{Limits, Subject};
 use crate::filter::Filter;
+use crate::redact::Redaction;
 use crate::sink::{Context, Ended, Sink, SinkError, Tally, Tap, Verdict};
 use crate::source::{Polled, Source, SourceError};
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub time_waits: bool,
     /// Whether the two ends of a connection within this host are joined
     pub both_ends: bool,
+    /// What is withheld of peers
+    pub redaction: Redaction,
 }
 
 /// Why a run failed.
@@ -246,9 +249,9 @@ impl<'a> Run<'a> {
     }
 
     fn show_what_is_due(&mut self) -> Result<(), RunError> {
-        while let Some(record) = self.next_record() {
+        while let Some(mut record) = self.next_record() {
             if !self.limits_reached() {
-                self.show(&record)?;
+                self.show(&mut record)?;
             }
         }
         Ok(())
@@ -261,10 +264,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn show(&mut self, record: &Record) -> Result<(), RunError> {
+    /// The filter may know what nobody behind it may.
+    fn show(&mut self, record: &mut Record) -> Result<(), RunError> {
         if !self.filter.matches(record) {
             return Ok(());
         }
+        self.plan.redaction.record(record);
+        let record = &*record;
         self.tally.add(record);
         let wanted = matches!(
             (self.plan.subject, record),

@@ -16,7 +16,7 @@ const TCPSTATES: &str = "/usr/sbin/tcpstates";
 /// Which bench, and its own flags
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// churn, loss, cost or scale
+    /// churn, loss, cost, scale or exposition
     bench: Bench,
     /// Passed on; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
@@ -34,6 +34,8 @@ enum Bench {
     Cost,
     /// What many connections take, and what scrapes cost
     Scale,
+    /// What a scrape of `/metrics` takes, as text and as protobuf
+    Exposition,
 }
 
 impl Bench {
@@ -43,6 +45,7 @@ impl Bench {
             Self::Loss => "loss",
             Self::Cost => "cost",
             Self::Scale => "scale",
+            Self::Exposition => "exposition",
         }
     }
 }

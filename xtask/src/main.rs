@@ -12,6 +12,7 @@ mod live;
 mod otlp_receiver;
 mod page;
 mod process;
+mod programs;
 mod rust_src;
 mod setup;
 mod sources;

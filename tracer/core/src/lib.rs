@@ -31,5 +31,6 @@ pub use record::Record;
 pub use time::{ClockPair, MonoNs, WallNs};
 pub use tracer_common::TcpState;
 pub use tracker::{
-    ClosingConnection, Fates, GroupId, GroupPopulation, Grouping, OpenConnection, Tracker, TrackerConfig,
+    ClosingConnection, Fates, GroupId, GroupPopulation, Grouping, OpenConnection, PortSpace, PortsTaken,
+    Tracker, TrackerConfig,
 };

@@ -10,6 +10,7 @@ mod interned;
 mod late;
 mod open;
 mod population;
+mod ports;
 mod sockets;
 mod surroundings;
 mod table;
@@ -30,6 +31,7 @@ pub(crate) use self::late::LocalBegin;
 pub use self::open::ClosingConnection;
 use self::population::Ungrouped;
 pub use self::population::{GroupId, GroupPopulation, Grouping, OpenConnection};
+pub use self::ports::{PortSpace, PortsTaken};
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
 use self::time_wait::TimeWaits;
@@ -369,6 +371,7 @@ impl Tracker {
         self.table.learn_role(slot, (change.old, change.new));
         if change.new != TcpState::Close {
             self.regroup(slot);
+            self.table.hold_port(slot);
         }
         self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
         self.leave_time_wait(slot, change);
@@ -382,7 +385,7 @@ impl Tracker {
         }
         if change.new == TcpState::Close {
             let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
-            self.time_waits.closed(connection, from_fin_wait2, &self.audit);
+            self.time_waits.closed(connection, from_fin_wait2, self.table.role(slot), &self.audit);
         } else {
             self.time_waits.opening(connection, change);
         }

@@ -4,12 +4,12 @@
 
 mod script;
 
-use finwait_core::TcpState::{self, Close, CloseWait, Established, FinWait1, LastAck, SynSent};
-use finwait_core::observation::{AcceptEvent, Hooks, Program, SocketKind, Stream, Subject};
+use finwait_core::TcpState::{self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, SynSent};
+use finwait_core::observation::{AcceptEvent, Hooks, Program, SocketKind, Stream, Subject, TimeWaitSource};
 use finwait_core::record::Role;
 use finwait_core::{
-    Cookie, GroupId, GroupPopulation, Grouping, MonoNs, Observation, OpenConnection, SockAddr, Tracker,
-    TrackerConfig,
+    Cookie, GroupId, GroupPopulation, Grouping, MonoNs, Observation, OpenConnection, PortsTaken, SockAddr,
+    Tracker, TrackerConfig,
 };
 use script::{MILLI, SECOND, Script};
 
@@ -138,4 +138,38 @@ fn the_oldest_close_wait_is_each_groups_own() {
     assert_eq!(groups[1].oldest_close_wait, Some(MonoNs(20 * MILLI)));
     assert_eq!(groups[2].oldest_close_wait, Some(MonoNs(30 * MILLI)));
     assert_eq!(groups[0].oldest_close_wait, None);
+}
+
+/// Where the script's client goes to, and how many ports are taken there.
+fn taken(script: &Script) -> Option<PortsTaken> {
+    let mut tracker = Tracker::new(TrackerConfig::default());
+    script.observations.iter().for_each(|observation| tracker.observe(observation));
+    let ports = tracker.ports();
+    assert!(ports.len() <= 1, "{ports:?}");
+    ports.into_values().next()
+}
+
+#[test]
+fn a_connection_holds_its_port_until_its_time_wait_socket_is_over() {
+    let hooks = Hooks { time_wait: TimeWaitSource::Sweep, ..Hooks::default() };
+    let mut script = Script::new().hooks(hooks);
+    let mut sock = script::opened(&mut script, 1);
+    assert_eq!(taken(&script), Some(PortsTaken { connections: 1, time_wait: 0 }));
+    script.step(&mut sock, 10 * MILLI, Established, FinWait1);
+    sock.softirq().acked(1);
+    script.step(&mut sock, 11 * MILLI, FinWait1, FinWait2);
+    sock.flags(true, true).received(1);
+    script.step(&mut sock, 12 * MILLI, FinWait2, Close);
+    assert_eq!(taken(&script), Some(PortsTaken { connections: 0, time_wait: 1 }));
+    // Without anything that watches time-wait sockets nothing is said of them.
+    let mut blind = Script::new();
+    blind.observations.extend(script.observations.iter().skip(1).cloned());
+    assert_eq!(taken(&blind), None);
+}
+
+#[test]
+fn an_accepted_connection_holds_no_ephemeral_port() {
+    let mut script = Script::new();
+    script::accepted(&mut script, 2);
+    assert_eq!(taken(&script), None);
 }

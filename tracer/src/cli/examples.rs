@@ -20,6 +20,8 @@ Examples:
     finwait serve --group-by role,service,process,container -L 443,5432
   Where do peers of these networks close first?
     finwait serve --group-by role,peer --peer-network office=10.1.0.0/16 --peer-network vpn=10.2.0.0/16
+  As a file says, once it is known to make sense:
+    finwait serve --config /etc/finwait.toml --check-config
   Of a recording:
     finwait serve -r trace.jsonl --web.listen-address 127.0.0.1:8080";
 

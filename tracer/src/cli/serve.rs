@@ -15,6 +15,15 @@ use crate::stats::{Dimension, PeerNetwork};
 /// Flags of `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// Take what the flags do not say from this file, as TOML; its keys are the flags
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<PathBuf>,
+    /// Write what would be in force to stdout, as such a file, and end; 2 where it makes no sense. Needs no privileges
+    #[arg(long, help_heading = "Configuration")]
+    pub check_config: bool,
+    /// That file; [`super::parse`] fills it in
+    #[arg(skip)]
+    pub in_force: String,
     /// Serve a recording instead of the kernel; `-` is stdin. Stays up when it is read
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
@@ -39,6 +48,9 @@ pub struct ServeArgs {
     /// Names, beside localhost and addresses, under which finwait is asked; may be given more than once
     #[arg(long = "web.allowed-host", value_name = "NAME", help_heading = "Web")]
     pub allowed_host: Vec<String>,
+    /// Tell of peers only their network: /24 for IPv4, /48 for IPv6; and no ephemeral ports of theirs
+    #[arg(long, help_heading = "Web")]
+    pub redact_addresses: bool,
     /// Requests answered at the same time
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40, help_heading = "Web")]
     #[arg(value_parser = value::connections)]

@@ -7,6 +7,7 @@ use super::{ConfigError, Origin, filter, origin};
 use crate::cli::OtlpArgs;
 use crate::cli::{FilterArgs, ServeArgs};
 use crate::filter::Filter;
+use crate::redact::Redaction;
 use crate::serve::Web;
 #[cfg(feature = "otlp")]
 use crate::serve::otlp::{Header, OtlpConfig, Resource};
@@ -30,10 +31,20 @@ pub struct Serve {
     pub otlp: Option<OtlpConfig>,
 }
 
+/// What is wrong is said of the configuration file too, where there is one: the user may not know it by heart.
 pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
+    let file = args.config.clone();
+    checked(args).map_err(|error| match file {
+        Some(path) => ConfigError::InFile { path, source: Box::new(error) },
+        None => error,
+    })
+}
+
+fn checked(args: ServeArgs) -> Result<Serve, ConfigError> {
     if !args.listen.ip().to_canonical().is_loopback() && !args.insecure {
         return Err(ConfigError::Exposed { address: args.listen });
     }
+    let redaction = redaction(&args)?;
     #[cfg(feature = "otlp")]
     let otlp = otlp(args.otlp)?;
     let filter = filter(&FilterArgs { kernel: args.filter, ..FilterArgs::default() })?;
@@ -51,6 +62,7 @@ pub(super) fn validate(args: ServeArgs) -> Result<Serve, ConfigError> {
             max_requests: args.max_requests,
             allowed_hosts: args.allowed_host,
             recent_closes: args.recent_closes,
+            redaction,
             replay,
         },
         grouping: Grouping {
@@ -76,6 +88,15 @@ fn otlp(args: OtlpArgs) -> Result<Option<OtlpConfig>, ConfigError> {
         resource: Resource::from_environment()?,
         ..OtlpConfig::new(endpoint)
     }))
+}
+
+/// A network that is a part of what is left of an address would hold none, or others too.
+fn redaction(args: &ServeArgs) -> Result<Redaction, ConfigError> {
+    let redaction = if args.redact_addresses { Redaction::Networks } else { Redaction::Off };
+    match args.peer_network.iter().find(|peer| !redaction.keeps(&peer.net)) {
+        Some(peer) => Err(ConfigError::NetworkTooSmall { net: peer.net }),
+        None => Ok(redaction),
+    }
 }
 
 /// In the order given: it is the order of the labels.

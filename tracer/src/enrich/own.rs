@@ -1,8 +1,11 @@
 //! What finwait itself uses, from /proc/self (proc(5)).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use crate::stats::ProcessFacts;
+use finwait_core::NetNs;
+
+use crate::stats::{PortRange, ProcessFacts};
 
 /// Fields of /proc/self/stat after the name, from `state` as 0.
 const UTIME: usize = 11;
@@ -21,9 +24,32 @@ pub fn process_facts() -> ProcessFacts {
         cpu_seconds: field(UTIME).zip(field(STIME)).map(|(user, system)| user + system),
         resident_bytes: resident_pages(&statm).map(|pages| pages * rustix::param::page_size() as u64),
         open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
+        port_range: port_range(),
         pushes: None,
         start_seconds: boot_time(&system).zip(field(STARTTIME)).map(|(boot, start)| boot as f64 + start),
     }
+}
+
+/// Of the namespace that finwait runs in: an inode number is its name.
+fn port_range() -> Option<PortRange> {
+    let netns = fs::metadata("/proc/self/ns/net").ok()?.ino();
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
+    Some(PortRange { netns: NetNs(u32::try_from(netns).ok()?), ports: ports_in(&range, &reserved)? })
+}
+
+/// `range` is two numbers, `reserved` a list of numbers and of pairs joined by a hyphen (ip-sysctl.rst).
+fn ports_in(range: &str, reserved: &str) -> Option<u32> {
+    let mut ends = range.split_ascii_whitespace().map(|end| end.parse::<u16>().ok());
+    let (first, last) = (ends.next()??, ends.next()??);
+    let pairs = reserved.trim().split(',').filter_map(|part| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some((from.parse::<u16>().ok()?.max(first), to.parse::<u16>().ok()?.min(last)))
+    });
+    let all = u32::from(last).checked_sub(u32::from(first))? + 1;
+    let reserved: u32 =
+        pairs.filter(|(from, to)| from <= to).map(|(from, to)| u32::from(to - from) + 1).sum();
+    Some(all.saturating_sub(reserved))
 }
 
 /// The name may hold blanks and brackets: fields are counted from the last bracket on.
@@ -54,6 +80,14 @@ mod tests {
         assert_eq!(stat_field("", UTIME), None);
         assert_eq!(resident_pages("1000 200 30 1 0 1 0"), Some(200));
         assert_eq!(boot_time("cpu 1\nbtime 1790000000\n"), Some(1_790_000_000));
+    }
+
+    #[test]
+    fn ports_are_those_of_the_range_that_are_not_reserved() {
+        assert_eq!(ports_in("32768\t60999\n", "\n"), Some(28_232));
+        assert_eq!(ports_in("32768\t60999\n", "8080,32760-32770,60999\n"), Some(28_232 - 4));
+        assert_eq!(ports_in("40000\t40000\n", "40000"), Some(0));
+        assert_eq!((ports_in("", ""), ports_in("2 1", "")), (None, None));
     }
 
     #[test]

@@ -65,11 +65,13 @@ impl Stop {
         let _ = rustix::io::write(&*self.nudged, &1u64.to_ne_bytes());
     }
 
-    /// Waits until it is raised.
+    /// Waits until it is raised or nudged.
     pub fn wait(&self) {
-        let mut fds = [PollFd::from_borrowed_fd(self.raised.as_fd(), PollFlags::IN)];
+        let ends = [&self.raised, &self.nudged];
+        let mut fds = ends.map(|end| PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN));
         // A signal: whoever calls looks whether to wait on.
         let _ = poll(&mut fds, None);
+        self.calm();
     }
 
     /// A nudge that was noticed is over. Without one the read fails, and nothing is to be done.

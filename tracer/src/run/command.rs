@@ -18,6 +18,7 @@ use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
+use crate::redact::Redaction;
 #[cfg(feature = "otlp")]
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
@@ -100,6 +101,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
         Action::View(view) => show(*view),
         Action::Record(recording) => record(&recording),
         Action::Serve(serve) => self::serve(*serve),
+        Action::ShowConfig(text) => print(text.as_bytes()),
         Action::Stuck(asked) => Ok(stuck::run(&asked, &mut stdout()?)?),
         Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
@@ -120,6 +122,7 @@ fn show(view: View) -> Result<(), CommandError> {
         tracker: view.tracker,
         time_waits: view.time_waits,
         both_ends: view.both_ends,
+        redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: Some(sink.as_mut()), tap: None }, &plan, stop)
@@ -149,14 +152,16 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
         tracker: serve.tracker,
         time_waits: true,
         both_ends: false,
+        redaction: serve.web.redaction,
     };
     service::notify_ready();
     let verdict = signals.supervise(&stop, move |stop| {
         let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
+        let watchdog = sink.watchdog();
         // With its side of the desk gone, nobody waits there for a loop that has ended.
         drop(sink);
         if recorded && verdict.is_ok() {
-            stop.wait();
+            stop.wait(|| watchdog.answer());
         }
         service::notify_stopping();
         #[cfg(feature = "otlp")]
@@ -184,6 +189,7 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
         time_waits: false,
         both_ends: false,
+        redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
         run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)

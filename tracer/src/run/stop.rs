@@ -33,10 +33,11 @@ impl Stop {
         self.requested.load(Ordering::Acquire)
     }
 
-    /// Waits until the end was asked for.
-    pub fn wait(&self) {
+    /// Waits until the end was asked for; `nudged` is what to do each time that the waker is nudged.
+    pub fn wait(&self, nudged: impl Fn()) {
         while !self.is_requested() {
             self.waker.wait();
+            nudged();
         }
     }
 

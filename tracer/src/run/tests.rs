@@ -144,6 +144,7 @@ fn plan(subject: Subject) -> Plan {
         tracker: TrackerConfig { transitions: subject == Subject::States, ..TrackerConfig::default() },
         time_waits: false,
         both_ends: false,
+        redaction: crate::redact::Redaction::Off,
     }
 }
 

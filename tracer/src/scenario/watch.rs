@@ -121,6 +121,7 @@ fn read(
         tracker: config,
         time_waits: true,
         both_ends: false,
+        redaction: crate::redact::Redaction::Off,
     };
     let (mut records, mut observer) = (Collected::default(), Observer(each));
     let outputs = Outputs { sink: Some(&mut records), tap: Some(&mut observer) };

@@ -26,15 +26,15 @@ pub(super) struct Place<'a> {
     permit: OwnedSemaphorePermit,
 }
 
-/// Text that gives its room back when the last part of it was sent, or the client is gone.
+/// Bytes that give their room back when the last part of them was sent, or the client is gone.
 struct Held {
-    text: String,
+    bytes: Vec<u8>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
+        &self.bytes
     }
 }
 
@@ -55,8 +55,11 @@ impl Answers {
 
 impl Place<'_> {
     /// The answer; `None` where it is larger than was expected, and there is no room for that.
-    pub(super) fn hold(mut self, text: String) -> Option<Bytes> {
-        let pages = pages_of(&text);
+    pub(super) fn hold(mut self, answer: impl Into<Vec<u8>>) -> Option<Bytes> {
+        let mut bytes = answer.into();
+        // It grew by doubling: what it did not fill would be kept too.
+        bytes.shrink_to_fit();
+        let pages = pages_of(&bytes);
         self.answers.expected.store(pages, Ordering::Relaxed);
         let reserved = u32::try_from(self.permit.num_permits()).unwrap_or(ROOM_PAGES);
         if let Some(more) = pages.checked_sub(reserved).filter(|more| *more > 0) {
@@ -65,13 +68,13 @@ impl Place<'_> {
             // What is not needed goes back at once.
             drop(self.permit.split((reserved - pages) as usize));
         }
-        Some(Bytes::from_owner(Held { text, _permit: self.permit }))
+        Some(Bytes::from_owner(Held { bytes, _permit: self.permit }))
     }
 }
 
 /// One that is larger than all the room takes all of it.
-fn pages_of(text: &str) -> u32 {
-    u32::try_from(text.len().div_ceil(PAGE_BYTES)).map_or(ROOM_PAGES, |pages| pages.clamp(1, ROOM_PAGES))
+fn pages_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len().div_ceil(PAGE_BYTES)).map_or(ROOM_PAGES, |pages| pages.clamp(1, ROOM_PAGES))
 }
 
 #[cfg(test)]

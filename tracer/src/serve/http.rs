@@ -26,7 +26,9 @@ use super::feed::Told;
 use super::metrics::{self, Format};
 use super::reader::Reader;
 use super::recent::Recent;
+use super::watchdog::Heart;
 use super::{Access, Listening, Web, api, page};
+use crate::redact::Redaction;
 use crate::sink::{CloseJson, Context};
 
 /// Connections at once; more are closed unread.
@@ -69,6 +71,8 @@ pub(super) struct Shared {
     /// Each close as it comes, as JSON
     pub(super) closes: broadcast::Sender<Arc<str>>,
     pub(super) streams: Arc<Semaphore>,
+    /// Something is withheld of peers
+    pub(super) redacted: bool,
     pub(super) replay: bool,
 }
 
@@ -101,6 +105,7 @@ pub(super) fn start(
     reader: Arc<Reader>,
     told: Receiver<Told>,
     skipped: Arc<AtomicU64>,
+    heart: Option<Heart>,
 ) -> Result<(), HttpError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = {
@@ -116,11 +121,13 @@ pub(super) fn start(
         skipped,
         closes: broadcast::Sender::new(LAGGING),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        redacted: web.redaction != Redaction::Off,
         replay: web.replay,
     });
     thread::Builder::new().name("http".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::spawn(keep(told, shared.clone()));
+            heart.map(|heart| tokio::spawn(heart.beat()));
             accept(listener, shared).await;
         });
     })?;

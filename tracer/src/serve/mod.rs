@@ -20,6 +20,7 @@ mod reader;
 mod recent;
 pub mod service;
 mod sink;
+mod watchdog;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use finwait_core::{ClosingConnection, MonoNs};
 
 use crate::probe::host::monotonic_now;
 use crate::probe::{RingError, Stop as Waker};
+use crate::redact::Redaction;
 use crate::stats::{Aggregator, Grouping, Snapshot};
 
 pub use access::Access;
@@ -37,6 +39,7 @@ pub use http::HttpError;
 pub use push::Push;
 pub use reader::Reader;
 pub use sink::ServeSink;
+pub use watchdog::Watchdog;
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Web {
     pub allowed_hosts: Vec<String>,
     /// Closes kept for the page and the API
     pub recent_closes: usize,
+    /// What is withheld of peers
+    pub redaction: Redaction,
     /// A recording is served: nothing is passed over
     pub replay: bool,
 }
@@ -119,8 +124,10 @@ pub fn start(
     let (desk, clerk) = desk::open(waker.clone());
     let reader = Arc::new(Reader::new(desk));
     let (feed, told, skipped) = feed::open(web.replay);
-    http::start(listening, web, Arc::clone(&reader), told, skipped)?;
-    Ok((ServeSink::new(Aggregator::new(grouping, time_waits), clerk, feed, web.replay), reader))
+    let (heart, watchdog) = watchdog::open(service::watchdog_interval(), waker);
+    http::start(listening, web, Arc::clone(&reader), told, skipped, heart)?;
+    let aggregator = Aggregator::new(grouping, time_waits);
+    Ok((ServeSink::new(aggregator, clerk, feed, watchdog, web), reader))
 }
 
 /// What is handed out at the desk.

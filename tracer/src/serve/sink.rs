@@ -1,11 +1,14 @@
-//! The loop's output when it serves: records go to the aggregator, snapshots to the desk.
+//! The loop's output when it serves: records go to the aggregator, snapshots to the desk. Records come redacted, where that is wanted; what
+//! is asked of the tracker is redacted here.
 
-use finwait_core::{Grouping, Record, Tracker};
+use finwait_core::{Grouping, MonoNs, Record, Tracker};
 
-use super::Sheet;
 use super::desk::Clerk;
 use super::feed::Feed;
+use super::watchdog::Watchdog;
+use super::{Sheet, Web};
 use crate::probe::host::monotonic_now;
+use crate::redact::Redaction;
 use crate::sink::{Context, Sink, SinkError, Verdict};
 use crate::stats::Aggregator;
 
@@ -20,24 +23,42 @@ pub struct ServeSink {
     feed: Feed,
     /// A recording is served
     replay: bool,
+    redaction: Redaction,
+    watchdog: Watchdog,
     /// Whether the first snapshot was put out: from then on finwait is ready
     begun: bool,
 }
 
 impl ServeSink {
-    pub(super) fn new(aggregator: Aggregator, clerk: Clerk<Sheet>, feed: Feed, replay: bool) -> Self {
-        Self { aggregator, clerk, feed, replay, begun: false }
+    pub(super) fn new(
+        aggregator: Aggregator,
+        clerk: Clerk<Sheet>,
+        feed: Feed,
+        watchdog: Watchdog,
+        web: &Web,
+    ) -> Self {
+        let (replay, redaction) = (web.replay, web.redaction);
+        Self { aggregator, clerk, feed, replay, redaction, watchdog, begun: false }
+    }
+
+    /// For whoever goes round when the loop has ended.
+    #[must_use]
+    pub fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
+    }
+
+    /// A recording's clock is another one, and stands still between its events.
+    fn now(&self, tracker: &Tracker) -> MonoNs {
+        if self.replay { tracker.now() } else { monotonic_now() }
     }
 
     fn sheet(&self, tracker: &Tracker, ended: bool) -> Sheet {
-        // A recording's clock is another one, and stands still between its events.
-        let taken = if self.replay { tracker.now() } else { monotonic_now() };
-        Sheet {
-            snapshot: self.aggregator.snapshot(tracker, taken),
-            closing: tracker.closing(CLOSING),
-            taken,
-            frozen: ended || self.replay,
-        }
+        let taken = self.now(tracker);
+        let mut closing = tracker.closing(CLOSING);
+        closing.iter_mut().for_each(|connection| self.redaction.closing(connection));
+        let mut snapshot = self.aggregator.snapshot(tracker, taken);
+        snapshot.redaction = self.redaction;
+        Sheet { snapshot, closing, taken, frozen: ended || self.replay }
     }
 }
 
@@ -56,10 +77,12 @@ impl Sink for ServeSink {
     }
 
     fn between(&mut self, tracker: &Tracker) {
+        self.aggregator.watch(tracker, self.now(tracker));
         if !std::mem::replace(&mut self.begun, true) {
             self.clerk.publish(self.sheet(tracker, false));
         }
         self.clerk.answer(|| self.sheet(tracker, false));
+        self.watchdog.answer();
     }
 
     fn ended(&mut self, tracker: &Tracker) {

@@ -10,8 +10,10 @@ use finwait_core::{ConnId, GroupId, MonoNs, Reason, Record, TcpState, Tracker, W
 
 use super::groups::{Grouping, OTHER_GROUP, SharedGroups};
 use super::history::History;
+use super::ports::PortTrend;
 use super::snapshot::{GroupSnapshot, Snapshot};
 use super::summary::{Summary, Unproven};
+use crate::redact::Redaction;
 use crate::sink::{Context, Sink, SinkError, Verdict};
 
 /// A close whose time-wait socket is still to end.
@@ -34,6 +36,7 @@ pub struct Aggregator {
     time_waits: usize,
     context: Context,
     history: History,
+    ports: PortTrend,
 }
 
 impl Aggregator {
@@ -49,6 +52,7 @@ impl Aggregator {
             time_waits,
             context: Context::default(),
             history: History::default(),
+            ports: PortTrend::default(),
         }
     }
 
@@ -57,6 +61,13 @@ impl Aggregator {
     #[must_use]
     pub fn grouping(&self) -> Box<dyn finwait_core::Grouping> {
         Box::new(self.groups.clone())
+    }
+
+    /// Looks from time to time at how many ports are taken.
+    pub fn watch(&mut self, tracker: &Tracker, now: MonoNs) {
+        if self.ports.is_due(now) {
+            self.ports.look(now, &tracker.ports());
+        }
     }
 
     /// Everything so far, and what `tracker` holds at `now`. Cheap: summaries are shared until they change.
@@ -86,6 +97,8 @@ impl Aggregator {
             connection_limit: tracker.config().capacity,
             sockets: TcpState::ALL.map(|state| tracker.sockets(state)),
             oldest_close_wait: tracker.oldest_close_wait(),
+            ports: self.ports.debts(now, &tracker.ports()),
+            redaction: Redaction::Off,
         }
     }
 

@@ -55,6 +55,15 @@ catalogue! {
     /// What is not proven
     UNPROVEN: Counter None "finwait_unproven_total" ["measure", "reason"], false,
         "Durations whose length is not proven, by measure and reason; they are in no histogram.";
+    /// Time-wait sockets
+    TIME_WAITS: Gauge None "finwait_time_wait_sockets" ["netns", "local_address", "remote_endpoint"], false,
+        "Time-wait sockets of connections that were opened here, FIN_WAIT2 in a mini-socket included, by where they went.";
+    /// Ports
+    PORTS_FREE: Gauge None "finwait_ephemeral_ports_free" ["netns", "local_address", "remote_endpoint"], false,
+        "Ephemeral ports that are left for connections to there.";
+    /// Ports
+    PORTS_EXHAUSTION: Gauge Seconds "finwait_ephemeral_ports_exhaustion_seconds" ["netns", "local_address", "remote_endpoint"], false,
+        "Time until none is left, as fast as they got fewer over the last minute; +Inf while they do not.";
     /// Received
     EVENTS: Counter None "finwait_events_received_total" [], false,
         "State transitions received, repetitions dropped.";

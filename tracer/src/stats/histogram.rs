@@ -92,13 +92,6 @@ impl Histogram {
         (self.first..).zip(self.buckets.iter().copied()).filter(|(_, count)| *count > 0)
     }
 
-    /// How many were `bound` or shorter, where `bound` is a bucket's own: 2^(`eighths`/8) s.
-    #[must_use]
-    pub fn at_most(&self, eighths: i32) -> u64 {
-        self.zero
-            + self.buckets().take_while(|(index, _)| *index < eighths).map(|(_, count)| count).sum::<u64>()
-    }
-
     /// The duration below which the share `q` (0 to 1) of all lies, in seconds; `None` of an empty histogram. Off by
     /// [`QUANTILE_FACTOR`] at most: the geometric middle of the bucket in which it lies.
     #[must_use]

@@ -11,7 +11,9 @@ use finwait_core::{Accounting, ClockPair, Fates, GroupPopulation, MonoNs, Reason
 use super::catalogue as metric;
 use super::family::{Definition, Family, Label, Sample, Value};
 use super::history::History;
+use super::ports::{PortDebts, PortRange, Told, other_labels};
 use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+use crate::redact::Redaction;
 
 const UNKNOWN: &str = "unknown";
 
@@ -60,6 +62,10 @@ pub struct Snapshot {
     pub sockets: [usize; TcpState::ALL.len()],
     /// Last event of the oldest CLOSE_WAIT
     pub oldest_close_wait: Option<MonoNs>,
+    /// Ephemeral ports taken
+    pub ports: PortDebts,
+    /// What is withheld of them
+    pub redaction: Redaction,
 }
 
 /// What the process itself uses; `None` where the system does not say.
@@ -73,6 +79,8 @@ pub struct ProcessFacts {
     pub open_fds: Option<u64>,
     /// Since 1970
     pub start_seconds: Option<f64>,
+    /// Of finwait's own namespace
+    pub port_range: Option<PortRange>,
     /// Where there is a push to a collector
     pub pushes: Option<PushFacts>,
 }
@@ -99,6 +107,7 @@ impl Snapshot {
         let mut families = self.grouped();
         families.extend(self.populations(now));
         families.push(self.unproven_family());
+        families.extend(self.port_families(process.port_range));
         families.extend(self.own(age));
         families.extend(of_process(process));
         families.extend(process.pushes.as_ref().map(of_pushes).into_iter().flatten());
@@ -177,6 +186,28 @@ impl Snapshot {
                 let oldest = group.oldest_close_wait.and_then(|since| now.since(since)).unwrap_or(0);
                 vec![(Vec::new(), Value::Level(oldest as f64 / 1e9))]
             }),
+        ]
+    }
+
+    /// Time-wait sockets are there where they are watched, and what is left of the ports where both they and the range are known.
+    fn port_families(&self, range: Option<PortRange>) -> [Family; 3] {
+        let watched = self.host.as_ref().is_some_and(|host| host.hooks.time_wait != TimeWaitSource::Off);
+        let told = self.ports.by_labels(range.filter(|_| watched), |address| self.redaction.address(address));
+        let family = |definition, value: fn(&Told) -> Option<f64>| {
+            let samples = told.iter().filter_map(|(labels, told)| {
+                let labels = labels.iter().map(|label| Cow::Owned(label.clone())).collect();
+                Some(ungrouped(labels, Value::Level(value(told)?)))
+            });
+            Family { definition, samples: samples.collect() }
+        };
+        let mut time_wait = family(&metric::TIME_WAITS, |told| Some(f64::from(told.time_wait)));
+        let others = Value::Level(f64::from(self.ports.others.time_wait));
+        time_wait.samples.push(ungrouped(other_labels().map(Cow::from).to_vec(), others));
+        time_wait.samples.retain(|_| watched);
+        [
+            time_wait,
+            family(&metric::PORTS_FREE, |told| told.free.map(f64::from)),
+            family(&metric::PORTS_EXHAUSTION, |told| told.exhaustion_seconds),
         ]
     }
 

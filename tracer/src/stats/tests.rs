@@ -191,6 +191,7 @@ fn what_is_exported_is_what_the_catalogue_says() {
         resident_bytes: Some(1),
         open_fds: Some(1),
         start_seconds: Some(1.0),
+        port_range: Some(PortRange { netns: finwait_core::NetNs(1), ports: 28_232 }),
         pushes: Some(PushFacts::default()),
     };
     let families =

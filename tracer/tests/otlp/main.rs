@@ -58,6 +58,7 @@ fn families() -> Vec<Family> {
         resident_bytes: Some(20 << 20),
         open_fds: Some(17),
         start_seconds: Some(1_700_000_000.0),
+        port_range: None,
         pushes: None,
     };
     aggregator.snapshot(&tracker, MonoNs(0)).families(MonoNs(0), &process, Duration::ZERO)

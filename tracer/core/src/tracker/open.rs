@@ -1,10 +1,12 @@
 //! What the table says of the connections that are open now.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracer_common::TcpState;
 
 use super::population::{GroupPopulation, OpenConnection};
+use super::ports::{PortSpace, PortsTaken};
 use super::table::{Queue, Slot};
 use super::{Connection, Tracker, TrackerConfig};
 use crate::id::{ConnId, NetNs};
@@ -60,6 +62,21 @@ impl Tracker {
         let queue =
             |queue| self.table.of(queue).filter(|connection| is_closing(connection.state)).take(limit);
         queue(Queue::CloseWait).chain(queue(Queue::Moving)).map(|connection| self.look(connection)).collect()
+    }
+
+    /// Where this end opens connections to, and how many ephemeral ports are taken there.
+    #[must_use]
+    pub fn ports(&self) -> HashMap<PortSpace, PortsTaken> {
+        let mut spaces: HashMap<PortSpace, (PortsTaken, bool)> = HashMap::new();
+        for (space, connections, opened) in self.table.ports().all() {
+            spaces.insert(space, (PortsTaken { connections, time_wait: 0 }, opened));
+        }
+        for (space, time_wait, opened) in self.time_waits.ports().all() {
+            let (taken, opens) = spaces.entry(space).or_default();
+            (taken.time_wait, *opens) = (time_wait, *opens || opened);
+        }
+        let opened = spaces.into_iter().filter(|(_, (_, opened))| *opened);
+        opened.map(|(space, (taken, _))| (space, taken)).collect()
     }
 
     /// The newest event time that was observed.

@@ -211,6 +211,7 @@ impl Tracker {
         self.table.pass(at);
         let slot = self.table.insert(connection, queue_of(row.state));
         self.regroup(slot);
+        self.table.hold_port(slot);
     }
 }
 

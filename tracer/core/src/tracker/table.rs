@@ -7,6 +7,7 @@ use tracer_common::TcpState;
 
 use super::connection::Connection;
 use super::population::{GroupId, Population};
+use super::ports::{Held, PortSpace, Ports};
 use crate::id::SocketKey;
 use crate::record::Role;
 use crate::time::MonoNs;
@@ -53,6 +54,7 @@ struct Node {
     group: GroupId,
     role: Option<Role>,
     opening: Opening,
+    port: Held,
     before: Slot,
     after: Slot,
 }
@@ -98,7 +100,7 @@ fn spread(half: u32) -> u64 {
 
 /// What a connection that is open takes, beside nine bytes to find it by and its share of what it has in common with others.
 /// A million of them are to fit into 320 MiB with all the rest of the process.
-const _: () = assert!(size_of::<Option<Node>>() <= 232);
+const _: () = assert!(size_of::<Option<Node>>() <= 240);
 
 #[derive(Clone, Copy, Debug)]
 struct Ends {
@@ -116,6 +118,7 @@ pub(crate) struct Table {
     len: [usize; QUEUES],
     /// Connections that have not ended, by group and state
     population: Population,
+    ports: Ports,
     /// Event time
     now: MonoNs,
 }
@@ -129,6 +132,7 @@ impl Table {
             queues: [Ends { oldest: NIL, newest: NIL }; QUEUES],
             len: [0; QUEUES],
             population: Population::default(),
+            ports: Ports::default(),
             now: MonoNs(0),
         }
     }
@@ -208,6 +212,7 @@ impl Table {
             group: GroupId::default(),
             role: None,
             opening: Opening::Not,
+            port: Held::NOTHING,
             before: NIL,
             after: NIL,
         };
@@ -288,6 +293,23 @@ impl Table {
         }
     }
 
+    /// The connection holds a port from now on until it has ended, if this end opened it.
+    pub(crate) fn hold_port(&mut self, slot: Slot) {
+        let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if node.port == Held::NOTHING
+            && node.queue != Queue::Settling
+            && node.connection.state != TcpState::Listen
+            && let Some(space) = PortSpace::of(&node.connection)
+        {
+            node.port = self.ports.take(space, node.role);
+        }
+    }
+
+    /// Ports that connections hold.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
     /// It was accepted.
     pub(crate) fn accepted(&mut self, slot: Slot) {
         if self.node_mut(slot).is_some_and(|node| node.opening == Opening::Unaccepted) {
@@ -318,6 +340,7 @@ impl Table {
         self.nodes.get(slot as usize)?.as_ref()?;
         self.unlink(slot);
         let node = self.nodes.get_mut(slot as usize)?.take()?;
+        self.ports.give_back(node.port);
         self.index.remove(node.connection.socket, slot);
         self.free.push(slot);
         Some(node.connection)
@@ -332,7 +355,9 @@ impl Table {
         if let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) {
             (node.queue, node.before, node.after) = (queue, newest, NIL);
             (node.counted, node.came) = (node.connection.state, now);
-            if queue != Queue::Settling {
+            if queue == Queue::Settling {
+                self.ports.give_back(std::mem::replace(&mut node.port, Held::NOTHING));
+            } else {
                 self.population.enter(node.group, node.counted, now);
             }
         }

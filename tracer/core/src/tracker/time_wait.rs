@@ -28,6 +28,7 @@ use self::entry::{End, Entry, Origin, Sighting, Taker};
 pub(super) use self::store::{Names, Place};
 use self::store::{Serial, Store};
 use self::verdict::Court;
+use super::ports::{Held, PortSpace, Ports};
 use super::{Audit, Connection};
 use crate::claim::{Claim, Evidence, Reason};
 use crate::id::{BootId, NetNs, SocketKey};
@@ -35,7 +36,7 @@ use crate::observation::{
     DumpBegin, DumpEnd, Hooks, Host, Program, ResetEvent, SocketKind, SocketRow, StateChange, TimeWaitChange,
     TimeWaitEvent, TimeWaitSource,
 };
-use crate::record::{TimeWaitEnd, TimeWaitRecord};
+use crate::record::{Role, TimeWaitEnd, TimeWaitRecord};
 use crate::time::MonoNs;
 
 /// A dump under way: which entries it showed, and how.
@@ -53,6 +54,8 @@ pub(crate) struct TimeWaits {
     boot: BootId,
     hooks: Hooks,
     store: Store,
+    /// Ports that entries hold
+    ports: Ports,
     /// Entries to look at when their settling time is over, in the order in which they came there
     settling: VecDeque<Serial>,
     dump: Option<Dump>,
@@ -71,6 +74,7 @@ impl TimeWaits {
             boot: BootId::default(),
             hooks: Hooks::default(),
             store: Store::default(),
+            ports: Ports::default(),
             settling: VecDeque::new(),
             dump: None,
             unmatched_until: None,
@@ -85,6 +89,11 @@ impl TimeWaits {
 
     pub(crate) fn next_record(&mut self) -> Option<TimeWaitRecord> {
         self.records.pop_front()
+    }
+
+    /// Ports that they hold.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Something shows time-wait sockets.
@@ -103,6 +112,7 @@ impl TimeWaits {
         &mut self,
         connection: &Connection,
         from_fin_wait2: Option<Claim<bool>>,
+        role: Option<Role>,
         audit: &Audit,
     ) {
         if !self.watches() {
@@ -125,6 +135,11 @@ impl TimeWaits {
         let Some(entry) = self.store.get_mut(serial) else { return };
         entry.last_at = entry.last_at.max(origin.at);
         entry.origin = Some(origin);
+        if entry.port == Held::NOTHING
+            && let Some(space) = PortSpace::of(connection)
+        {
+            entry.port = self.ports.take(space, role);
+        }
         if entry.end.is_some() || !entry.existed() {
             self.settle(serial);
         }
@@ -306,6 +321,7 @@ impl TimeWaits {
     /// Follows the entry no longer. One without a connection has nothing to tell.
     fn give_up(&mut self, serial: Serial, audit: &Audit) {
         let Some(entry) = self.store.remove(serial) else { return };
+        self.ports.give_back(entry.port);
         match &entry.origin {
             Some(origin) => self.records.push_back(self.court(audit).record(&entry, origin)),
             None => self.unmatched_until = self.unmatched_until.max(Some(entry.since)),

@@ -2,6 +2,7 @@
 
 mod churn;
 mod cost;
+mod exposition;
 mod hooks;
 mod load;
 mod loss;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// finwait's benches; all need root
+/// finwait's benches; all but `exposition` need root
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -45,6 +46,8 @@ enum Bench {
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
+    /// Size and time of `/metrics` for many groups, in each format
+    Exposition(exposition::ExpositionArgs),
     /// The accepting half of a load
     #[command(hide = true)]
     LoadServer(load::LoadArgs),
@@ -76,6 +79,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::ScaleScrape(args) => scale::scrape(args),
         Bench::ScaleTake => scale::take(),
         Bench::ScaleReplay(args) => scale::replay(*args),
+        Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),
         Bench::LoadClient(args) => load::client(*args),
         Bench::LoadLone(args) => load::lone(*args),

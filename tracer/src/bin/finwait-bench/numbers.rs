@@ -28,7 +28,7 @@ impl Shuffle {
     }
 
     /// A number below `bound` (xorshift).
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

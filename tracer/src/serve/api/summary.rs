@@ -133,7 +133,7 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>) -> Response {
                 limit: snapshot.group_limit,
                 overflows: snapshot.group_overflows,
             },
-            redacted: false,
+            redacted: shared.redacted,
             replay: shared.replay,
         },
     )

@@ -146,7 +146,7 @@ function showRun(summary) {
   by("host").title = host.hooks?.length ? `hooks in force: ${host.hooks.join(", ")}` : "no hooks in force";
   const badges = [];
   if (summary.replay) badges.push(["replay", "Figures of a recording, not of this host now"]);
-  if (summary.redacted) badges.push(["redacted", "Addresses and names are withheld or changed"]);
+  if (summary.redacted) badges.push(["redacted", "Of peers only the network is told: its first address stands for all of them"]);
   if (summary.snapshot_age_seconds > OLD_S)
     badges.push([
       `figures ${Math.round(summary.snapshot_age_seconds)} s old`,

@@ -1,16 +1,9 @@
-//! The text formats. Classic buckets are sums of the exponential ones, at bounds that these have too; so nothing is
-//! interpolated.
+//! The text formats: OpenMetrics, and Prometheus' older one. Both have classic buckets only.
 
 use std::fmt::Write;
 
-use super::Format;
-use crate::stats::family::{Distribution, Exemplar, Family, Kind, Label, Sample, Unit, Value};
-use crate::stats::histogram::SCALE;
-
-/// Classic buckets end at the powers of four from 2⁻¹⁴ s (61 µs) to 2¹² s (68 minutes).
-const FIRST_EXPONENT: i32 = -14;
-const LAST_EXPONENT: i32 = 12;
-const EXPONENT_STEP: usize = 2;
+use super::{Format, classic, unit};
+use crate::stats::family::{Distribution, Exemplar, Family, Kind, Label, Sample, Value};
 
 pub(super) fn encode(families: &[Family], format: Format) -> String {
     let mut writer = Writer { out: String::with_capacity(1 << 16), format };
@@ -32,7 +25,11 @@ macro_rules! put {
 }
 
 impl Writer {
+    /// One without samples is left out, as in the other format.
     fn family(&mut self, family: &Family) {
+        if family.samples.is_empty() {
+            return;
+        }
         let definition = family.definition;
         let open = self.format == Format::OpenMetrics;
         // OpenMetrics gives the family its name without the suffix that its samples have.
@@ -48,12 +45,7 @@ impl Writer {
             Kind::Histogram => "histogram",
         };
         put!(self.out, "# HELP {name} {}\n# TYPE {name} {kind}\n", escaped_help(definition.help));
-        let unit = match definition.unit {
-            Unit::Seconds => Some("seconds"),
-            Unit::Bytes => Some("bytes"),
-            Unit::None => None,
-        };
-        if let Some(unit) = unit.filter(|unit| open && name.ends_with(unit)) {
+        if let Some(unit) = unit(definition).filter(|_| open) {
             put!(self.out, "# UNIT {name} {unit}\n");
         }
         for sample in &family.samples {
@@ -93,24 +85,17 @@ impl Writer {
 
     fn distribution(&mut self, name: &str, labels: &str, distribution: &Distribution) {
         let comma = if labels.is_empty() { "" } else { "," };
-        let mut below = f64::NEG_INFINITY;
-        for exponent in (FIRST_EXPONENT..=LAST_EXPONENT).step_by(EXPONENT_STEP) {
-            let bound = f64::from(exponent).exp2();
-            let count = distribution.histogram.at_most(exponent << SCALE);
-            put!(self.out, "{name}_bucket{{{labels}{comma}le=\"{}\"}} {count}", number(bound));
-            self.exemplar(distribution, below, bound);
-            below = bound;
+        for bucket in classic::buckets(distribution) {
+            let (bound, count) = (number(bucket.bound), bucket.count);
+            put!(self.out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}");
+            self.exemplar(bucket.exemplar);
         }
-        put!(self.out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", distribution.histogram.count());
-        self.exemplar(distribution, below, f64::INFINITY);
         self.line(name, "_sum", labels, format_args!("{}", number(distribution.histogram.sum_seconds())));
         self.line(name, "_count", labels, format_args!("{}", distribution.histogram.count()));
     }
 
-    /// The newest connection that stands for a bucket, and the line's end.
-    fn exemplar(&mut self, distribution: &Distribution, below: f64, bound: f64) {
-        let within = |exemplar: &&Exemplar| exemplar.seconds > below && exemplar.seconds <= bound;
-        let exemplar = distribution.exemplars.iter().rev().find(within);
+    /// What stands for a bucket, and the line's end.
+    fn exemplar(&mut self, exemplar: Option<&Exemplar>) {
         if let Some(exemplar) = exemplar.filter(|_| self.format == Format::OpenMetrics) {
             put!(self.out, " # {{conn_id=\"{}\"}} {}", exemplar.conn_id, number(exemplar.seconds));
             if let Some(wall) = exemplar.wall {
@@ -152,7 +137,6 @@ mod tests {
     use super::*;
     use crate::sink::samples;
     use crate::stats::catalogue;
-    use crate::stats::histogram::upper_bound_seconds;
     use finwait_core::{MonoNs, WallNs};
 
     fn sample(group: &[(&'static str, &str)], labels: &[&str], value: Value) -> Sample {
@@ -245,12 +229,5 @@ mod tests {
         let line = text.lines().find(|line| line.contains("conn_id")).unwrap();
         assert!(line.contains("le=\"4.0\"") && line.ends_with("} 3.0 1790000000.123"), "{line}");
         assert!(!encode(&families(), Format::Prometheus).contains("conn_id"));
-    }
-
-    #[test]
-    fn every_bound_is_one_of_the_exponential_histograms() {
-        for exponent in (FIRST_EXPONENT..=LAST_EXPONENT).step_by(EXPONENT_STEP) {
-            assert_eq!(upper_bound_seconds((exponent << SCALE) - 1), f64::from(exponent).exp2());
-        }
     }
 }

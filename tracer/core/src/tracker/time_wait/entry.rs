@@ -2,6 +2,7 @@
 
 use tracer_common::TcpState;
 
+use super::super::ports::Held;
 use super::store::Names;
 use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
 use crate::endpoint::Tuple;
@@ -111,6 +112,8 @@ pub(crate) struct Entry {
     pub(crate) taker: Option<Taker>,
     /// It stands in the queue of those to be looked at
     pub(crate) queued: bool,
+    /// The count of taken ports that it is in
+    pub(crate) port: Held,
 }
 
 impl Entry {
@@ -133,6 +136,7 @@ impl Entry {
             end: None,
             taker: None,
             queued: false,
+            port: Held::NOTHING,
         }
     }
 

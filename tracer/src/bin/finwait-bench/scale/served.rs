@@ -34,6 +34,7 @@ impl Served {
             max_requests: 40,
             allowed_hosts: Vec::new(),
             recent_closes: 4096,
+            redaction: tracer::redact::Redaction::Off,
             replay: false,
         };
         let (sink, _) = serve::start(listening, &web, Grouping::default(), config.time_waits, &Stop::new()?)?;

@@ -1,125 +1,24 @@
 //! `finwait serve` as a scraper, a browser and a hostile client meet it, over loopback; a recording stands in for the kernel.
 #![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod configuration;
+mod exposition;
+mod redaction;
+mod served;
+mod watchdog;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 #[cfg(feature = "otlp")]
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "otlp")]
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use served::{LIMIT, Served, refused};
 
-const LIMIT: Duration = Duration::from_secs(30);
 const OPENMETRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
-
-/// A running `finwait serve`; killed when dropped.
-struct Served {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    address: SocketAddr,
-}
-
-impl Served {
-    /// Serves a fixture at a port of the system's choice.
-    fn with(arguments: &[&str]) -> Self {
-        Self::told(arguments, None)
-    }
-
-    /// The same, with systemd at the socket `notify`.
-    fn told(arguments: &[&str], notify: Option<&Path>) -> Self {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
-        command.arg("serve").arg("-r").arg(fixture).args(["--web.listen-address", "127.0.0.1:0"]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        match notify {
-            Some(path) => command.env("NOTIFY_SOCKET", path),
-            None => command.env_remove("NOTIFY_SOCKET"),
-        };
-        let mut child = command.spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let address =
-            line.trim_end().rsplit_once("http://").unwrap_or_else(|| panic!("{line}")).1.parse().unwrap();
-        let served = Self { child, stderr, address };
-        served.wait_until_ready();
-        served
-    }
-
-    /// Until the recording is read and all four closes are told.
-    fn wait_until_ready(&self) {
-        let end = Instant::now() + LIMIT;
-        while self.closes() != 4 {
-            assert!(Instant::now() < end, "{}", self.get("/metrics", "").body);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn closes(&self) -> u64 {
-        let metrics = self.get("/metrics", "").body;
-        let closes = metrics.lines().filter(|line| line.starts_with("finwait_connections_closed_total{"));
-        closes.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-    }
-
-    fn get(&self, path: &str, headers: &str) -> Answer {
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n",
-            self.address
-        ))
-    }
-
-    fn send(&self, request: &str) -> Answer {
-        let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut bytes = Vec::new();
-        // Refused before all was read, the rest of the request makes the kernel reset the connection.
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        Answer { head: head.to_ascii_lowercase(), body: body.to_owned() }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream
-    }
-
-    /// SIGTERM, then its exit status and what is left on stderr.
-    fn end(mut self) -> (ExitStatus, String) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut text = String::new();
-        self.stderr.read_to_string(&mut text).unwrap();
-        (self.child.wait().unwrap(), text)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Answer {
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn status(&self) -> &str {
-        self.head.split(' ').nth(1).unwrap_or("none")
-    }
-
-    /// The value of the sample with exactly this name and these labels.
-    fn sample(&self, name: &str) -> &str {
-        let value = self.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("{name} in\n{}", self.body))
-    }
-}
 
 #[test]
 fn the_closes_of_a_recording_are_counted_by_group_and_kind() {
@@ -156,23 +55,6 @@ fn the_closes_of_a_recording_are_counted_by_group_and_kind() {
     assert_eq!((opened(&curl), opened(&group("opened", 81, "wget"))), ("1".into(), "0".into()));
     // The fifth: until it is accepted, it is not known who a connection to port 443 belongs to.
     assert_eq!(metrics.sample("finwait_groups"), "5.0");
-}
-
-impl Served {
-    /// The JSON at `path` of the API.
-    fn api(&self, path: &str) -> Value {
-        let answer = self.get(&format!("/api/v1/{path}"), "");
-        assert_eq!(answer.status(), "200", "{path}: {}", answer.body);
-        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
-        serde_json::from_str(&answer.body).unwrap()
-    }
-
-    /// The closes that fit `query`, by kind, newest first.
-    fn kinds(&self, query: &str) -> Vec<String> {
-        let closes = self.api(&format!("closes?{query}"));
-        let closes = closes["closes"].as_array().unwrap().iter();
-        closes.map(|close| close["kind"].as_str().unwrap().to_owned()).collect()
-    }
 }
 
 #[test]
@@ -462,12 +344,6 @@ fn systemd_learns_that_it_is_ready_and_that_it_ends_before_the_last_push_is_over
     assert_eq!(served.child.wait().unwrap().code(), Some(0));
     let ended = asked.elapsed();
     assert!(said < ended / 2, "said after {said:?}, ended after {ended:?}");
-}
-
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
-    let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! Which connections hold ephemeral ports, by where they go. connect() may give the same local port to connections that go
+//! elsewhere: ports run out for one namespace, local address and remote end at a time (`__inet_hash_connect`, 6.18).
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+
+use crate::id::{NetNs, Port};
+use crate::record::Role;
+
+use super::Connection;
+
+/// Spaces counted at once; what goes elsewhere is counted together.
+const SPACES: usize = 65_536;
+
+/// What a local port is free or taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortSpace {
+    /// Network namespace
+    pub netns: NetNs,
+    /// Local address
+    pub local: IpAddr,
+    /// Remote end
+    pub remote: (IpAddr, Port),
+}
+
+impl PortSpace {
+    pub(super) fn of(connection: &Connection) -> Option<Self> {
+        let (local, remote) = (connection.tuple.local, connection.tuple.remote);
+        Some(Self {
+            netns: connection.netns()?,
+            local: local.addr.filter(|address| !address.is_unspecified())?,
+            remote: (remote.addr?, remote.port?),
+        })
+    }
+}
+
+/// How many ports of a space are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortsTaken {
+    /// By connections that have not ended
+    pub connections: u32,
+    /// By time-wait sockets, those of FIN_WAIT2 included; 0 where these are not watched
+    pub time_wait: u32,
+}
+
+impl PortsTaken {
+    /// By both.
+    #[must_use]
+    pub fn all(self) -> u32 {
+        self.connections.saturating_add(self.time_wait)
+    }
+}
+
+/// Which count a connection is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held(u32);
+
+impl Held {
+    /// In none.
+    pub(super) const NOTHING: Self = Self(u32::MAX);
+    const ELSEWHERE: Self = Self(u32::MAX - 1);
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    space: PortSpace,
+    connections: u32,
+    /// A connection to there was opened here: its remote port is a service's
+    opened: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    uses: Vec<Use>,
+    free: Vec<u32>,
+    by_space: HashMap<PortSpace, u32>,
+    elsewhere: u64,
+}
+
+impl Ports {
+    /// A connection in `space` takes a port. Of one that was there before finwait it is not known which end opened it: it
+    /// counts once another shows that this end opens connections to there.
+    pub(super) fn take(&mut self, space: PortSpace, role: Option<Role>) -> Held {
+        let opened = match role {
+            Some(Role::Accepted) => return Held::NOTHING,
+            Some(Role::Opened | Role::OpenedBoth) => true,
+            None => false,
+        };
+        let place = match self.by_space.get(&space) {
+            Some(place) => *place,
+            None if self.by_space.len() >= SPACES => {
+                self.elsewhere += 1;
+                return Held::ELSEWHERE;
+            }
+            None => self.insert(space),
+        };
+        if let Some(taken) = self.uses.get_mut(place as usize) {
+            taken.connections += 1;
+            taken.opened |= opened;
+        }
+        Held(place)
+    }
+
+    /// The port is given back.
+    pub(super) fn give_back(&mut self, held: Held) {
+        if held == Held::ELSEWHERE {
+            self.elsewhere = self.elsewhere.saturating_sub(1);
+        }
+        let Some(taken) = self.uses.get_mut(held.0 as usize) else { return };
+        taken.connections = taken.connections.saturating_sub(1);
+        if taken.connections == 0 && self.by_space.remove(&taken.space).is_some() {
+            self.free.push(held.0);
+        }
+    }
+
+    /// Every space in which a port is held, by how many, and whether connections are opened to there.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PortSpace, u32, bool)> {
+        let held = self.uses.iter().filter(|taken| taken.connections > 0);
+        held.map(|taken| (taken.space, taken.connections, taken.opened))
+    }
+
+    fn insert(&mut self, space: PortSpace) -> u32 {
+        let taken = Use { space, connections: 0, opened: false };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.uses[place as usize] = taken;
+                place
+            }
+            None => {
+                self.uses.push(taken);
+                (self.uses.len() - 1) as u32
+            }
+        };
+        self.by_space.insert(space, place);
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(port: u16) -> PortSpace {
+        let remote = (IpAddr::from([10, 0, 0, 2]), Port::new(port).unwrap());
+        PortSpace { netns: NetNs(1), local: IpAddr::from([10, 0, 0, 1]), remote }
+    }
+
+    #[test]
+    fn ports_are_counted_by_where_connections_go_until_they_end() {
+        let mut ports = Ports::default();
+        let held: Vec<_> = (0..3).map(|_| ports.take(space(443), Some(Role::Opened))).collect();
+        ports.take(space(80), Some(Role::Opened));
+        let mut all: Vec<_> = ports.all().collect();
+        all.sort_unstable();
+        assert_eq!(all, [(space(80), 1, true), (space(443), 3, true)]);
+        held.into_iter().for_each(|held| ports.give_back(held));
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(80), 1, true)]);
+        ports.take(space(22), Some(Role::Opened));
+        assert_eq!(ports.uses.len(), 2, "the place is used again");
+    }
+
+    #[test]
+    fn one_from_before_counts_once_another_shows_the_way_and_an_accepted_one_never() {
+        let mut ports = Ports::default();
+        let before = ports.take(space(443), None);
+        assert_eq!(ports.take(space(50_000), Some(Role::Accepted)), Held::NOTHING);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 1, false)]);
+        let opened = ports.take(space(443), Some(Role::Opened));
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 2, true)]);
+        ports.give_back(opened);
+        ports.give_back(before);
+        ports.give_back(Held::NOTHING);
+        assert_eq!(ports.all().count(), 0);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_together() {
+        let mut ports = Ports::default();
+        for port in 1..=u16::MAX {
+            ports.take(space(port), Some(Role::Opened));
+        }
+        let other = PortSpace { netns: NetNs(2), ..space(1) };
+        ports.take(other, Some(Role::Opened));
+        let held = ports.take(PortSpace { netns: NetNs(3), ..space(1) }, Some(Role::Opened));
+        assert_eq!((held, ports.elsewhere), (Held::ELSEWHERE, 1));
+        ports.give_back(held);
+        assert_eq!(ports.elsewhere, 0);
+    }
+}
