@@ -35,7 +35,7 @@ impl<T: Copy + Eq + Hash> Values<T> {
             self.sweep_at = UNSWEPT.max(2 * self.values.len());
         }
         let shared = Arc::new(*value);
-        self.values.insert_unique(hash, shared.clone(), |other| self.hasher.hash_one(&**other));
+        self.values.insert_unique(hash, shared.clone(), |other| self.hasher.hash_one(**other));
         shared
     }
 }
