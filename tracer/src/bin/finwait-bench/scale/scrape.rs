@@ -56,14 +56,22 @@ pub(super) fn scrape(address: SocketAddr, accept: &str) -> Result<Scraped> {
     let request =
         format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).context("asking")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).context("reading")?;
-    ensure!(
-        answer.starts_with(b"HTTP/1.1 200 "),
-        "{}",
-        String::from_utf8_lossy(&answer[..answer.len().min(200)])
-    );
-    Ok(Scraped { took: start.elapsed(), bytes: answer.len() })
+    // What is done with the answer is not finwait's.
+    let (mut part, mut bytes) = (vec![0; 1 << 16], 0);
+    loop {
+        let read = stream.read(&mut part).context("reading")?;
+        if read == 0 {
+            break;
+        }
+        ensure!(
+            bytes > 0 || part.starts_with(b"HTTP/1.1 200 "),
+            "{}",
+            String::from_utf8_lossy(&part[..read])
+        );
+        bytes += read;
+    }
+    ensure!(bytes > 0, "no answer");
+    Ok(Scraped { took: start.elapsed(), bytes })
 }
 
 /// Prints the median of the milliseconds that a scrape takes, and its bytes.
