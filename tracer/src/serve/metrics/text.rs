@@ -1,12 +1,13 @@
 //! The text formats: OpenMetrics, and Prometheus' older one. Both have classic buckets only.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::{Format, classic, unit};
 use crate::stats::family::{Distribution, Exemplar, Family, Kind, Label, Sample, Value};
 
 pub(super) fn encode(families: &[Family], format: Format) -> String {
-    let mut writer = Writer { out: String::with_capacity(1 << 16), format };
+    let mut writer =
+        Writer { out: String::with_capacity(1 << 16), format, labels: String::new(), bounds: Vec::new() };
     families.iter().for_each(|family| writer.family(family));
     if format == Format::OpenMetrics {
         writer.out.push_str("# EOF\n");
@@ -17,6 +18,10 @@ pub(super) fn encode(families: &[Family], format: Format) -> String {
 struct Writer {
     out: String,
     format: Format,
+    /// Of the sample that is written
+    labels: String,
+    /// The texts of the classic buckets' bounds, the same in every histogram
+    bounds: Vec<String>,
 }
 
 /// Writing to a string cannot fail.
@@ -56,42 +61,50 @@ impl Writer {
     fn sample(&mut self, family: &Family, sample: &Sample) {
         let names = family.definition.labels;
         let own = names.iter().zip(&sample.labels).map(|(name, value)| (*name, value.as_ref()));
-        let mut labels = String::new();
-        sample.group.iter().map(|(name, value): &Label| (name.as_ref(), value.as_ref())).chain(own).for_each(
-            |(name, value)| {
-                let comma = if labels.is_empty() { "" } else { "," };
-                put!(labels, "{comma}{name}=\"");
-                escape(value, &mut labels);
-                labels.push('"');
-            },
-        );
+        let group = sample.group.iter().map(|(name, value): &Label| (name.as_ref(), value.as_ref()));
+        self.labels.clear();
+        for (name, value) in group.chain(own) {
+            if !self.labels.is_empty() {
+                self.labels.push(',');
+            }
+            self.labels.push_str(name);
+            self.labels.push_str("=\"");
+            escape(value, &mut self.labels);
+            self.labels.push('"');
+        }
         let name = family.definition.name;
         match &sample.value {
-            Value::Count(count) => self.line(name, "", &labels, format_args!("{count}")),
-            Value::Total(value) | Value::Level(value) => {
-                self.line(name, "", &labels, format_args!("{}", number(*value)));
+            Value::Count(count) => self.line(name, "", *count),
+            Value::Total(value) | Value::Level(value) => self.line(name, "", number(*value)),
+            Value::Distribution(distribution) => self.distribution(name, distribution),
+        }
+    }
+
+    fn line(&mut self, name: &str, suffix: &str, value: impl Display) {
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+        if !self.labels.is_empty() {
+            self.out.push('{');
+            self.out.push_str(&self.labels);
+            self.out.push('}');
+        }
+        put!(self.out, " {value}\n");
+    }
+
+    fn distribution(&mut self, name: &str, distribution: &Distribution) {
+        let comma = if self.labels.is_empty() { "" } else { "," };
+        for (place, bucket) in classic::buckets(distribution).enumerate() {
+            if place == self.bounds.len() {
+                self.bounds.push(number(bucket.bound));
             }
-            Value::Distribution(distribution) => self.distribution(name, &labels, distribution),
-        }
-    }
-
-    fn line(&mut self, name: &str, suffix: &str, labels: &str, value: std::fmt::Arguments<'_>) {
-        if labels.is_empty() {
-            put!(self.out, "{name}{suffix} {value}\n");
-        } else {
-            put!(self.out, "{name}{suffix}{{{labels}}} {value}\n");
-        }
-    }
-
-    fn distribution(&mut self, name: &str, labels: &str, distribution: &Distribution) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        for bucket in classic::buckets(distribution) {
-            let (bound, count) = (number(bucket.bound), bucket.count);
-            put!(self.out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}");
+            for part in [name, "_bucket{", &self.labels, comma, "le=\"", &self.bounds[place], "\"} "] {
+                self.out.push_str(part);
+            }
+            put!(self.out, "{}", bucket.count);
             self.exemplar(bucket.exemplar);
         }
-        self.line(name, "_sum", labels, format_args!("{}", number(distribution.histogram.sum_seconds())));
-        self.line(name, "_count", labels, format_args!("{}", distribution.histogram.count()));
+        self.line(name, "_sum", number(distribution.histogram.sum_seconds()));
+        self.line(name, "_count", distribution.histogram.count());
     }
 
     /// What stands for a bucket, and the line's end.
@@ -112,13 +125,15 @@ fn number(value: f64) -> String {
 }
 
 fn escape(value: &str, out: &mut String) {
-    for c in value.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
+    for part in value.split_inclusive(['\\', '"', '\n']) {
+        let plain = part.strip_suffix(['\\', '"', '\n']).unwrap_or(part);
+        out.push_str(plain);
+        out.push_str(match part.as_bytes().get(plain.len()) {
+            Some(b'\\') => "\\\\",
+            Some(b'"') => "\\\"",
+            Some(_) => "\\n",
+            None => "",
+        });
     }
 }
 
