@@ -59,6 +59,8 @@ fn families() -> Vec<Family> {
         open_fds: Some(17),
         start_seconds: Some(1_700_000_000.0),
         port_range: None,
+        closes_skipped: None,
+        programs: Vec::new(),
         pushes: None,
     };
     aggregator.snapshot(&tracker, MonoNs(0)).families(MonoNs(0), &process, Duration::ZERO)
