@@ -118,6 +118,10 @@ impl Nginx {
             let metrics = served.metrics()?;
             let closed = |role| metrics.closes(&[("role", role), ("service_port", PORT)]);
             Ok((closed("accepted") >= accepted && closed("opened") >= accepted).then_some(metrics))
+        });
+        let metrics = metrics.with_context(|| {
+            let told = served.metrics().map(|metrics| metrics.nonzero()).unwrap_or_default();
+            format!("nginx accepted {accepted}, and finwait says\n{told}")
         })?;
         Ok((accepted, metrics))
     }
