@@ -1,48 +1,55 @@
-//! Values that many connections have alike, kept once and shared. Bounded: a value that has not come for a while may be kept
-//! twice, which costs memory and changes nothing.
+//! Values that many connections have alike, kept once and shared.
 
 use core::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use hashbrown::DefaultHashBuilder;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::surroundings::Surroundings;
 use crate::record::Owner;
 
-/// Values of one kind that are remembered.
-const REMEMBERED: usize = 1024;
+/// So many may be kept without a look at which of them are still needed.
+const UNSWEPT: usize = 1024;
 
-/// The values that came last, each in the one place that its hash gives it.
+/// The values of one kind. Those that nobody has any more are swept out before they are more than the others, so the work
+/// for it is a constant share of all.
 #[derive(Debug)]
-struct Remembered<T> {
+struct Values<T> {
     hasher: DefaultHashBuilder,
-    places: Box<[Option<Arc<T>>]>,
+    values: HashTable<Arc<T>>,
+    sweep_at: usize,
 }
 
-impl<T: Clone + Eq + Hash> Remembered<T> {
+impl<T: Copy + Eq + Hash> Values<T> {
     fn new() -> Self {
-        Self { hasher: DefaultHashBuilder::default(), places: vec![None; REMEMBERED].into_boxed_slice() }
+        Self { hasher: DefaultHashBuilder::default(), values: HashTable::new(), sweep_at: UNSWEPT }
     }
 
     fn share(&mut self, value: &T) -> Arc<T> {
-        let place = self.hasher.hash_one(value) as usize % REMEMBERED;
-        match &mut self.places[place] {
-            Some(known) if **known == *value => known.clone(),
-            other => other.insert(Arc::new(value.clone())).clone(),
+        let hash = self.hasher.hash_one(value);
+        if let Some(known) = self.values.find(hash, |known| **known == *value) {
+            return known.clone();
         }
+        if self.values.len() >= self.sweep_at {
+            self.values.retain(|value| Arc::strong_count(value) > 1);
+            self.sweep_at = UNSWEPT.max(2 * self.values.len());
+        }
+        let shared = Arc::new(*value);
+        self.values.insert_unique(hash, shared.clone(), |other| self.hasher.hash_one(**other));
+        shared
     }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Interned {
-    owners: Remembered<Owner>,
-    surroundings: Remembered<Surroundings>,
+    owners: Values<Owner>,
+    surroundings: Values<Surroundings>,
 }
 
 impl Interned {
     pub(crate) fn new() -> Self {
-        Self { owners: Remembered::new(), surroundings: Remembered::new() }
+        Self { owners: Values::new(), surroundings: Values::new() }
     }
 
     pub(crate) fn owner(&mut self, owner: &Owner) -> Arc<Owner> {
@@ -59,14 +66,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_value_is_kept_once_and_memory_is_bounded() {
-        let mut numbers = Remembered::new();
+    fn the_same_value_is_kept_once() {
+        let mut numbers = Values::new();
         let first = numbers.share(&7_u64);
+        (0..100_000).for_each(|number| drop(numbers.share(&number)));
         assert!(Arc::ptr_eq(&first, &numbers.share(&7)));
-        for number in 0..10 * REMEMBERED as u64 {
-            assert_eq!(*numbers.share(&number), number);
-        }
-        assert_eq!(numbers.places.len(), REMEMBERED);
-        assert_eq!(*first, 7, "whoever has it keeps it");
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_does_not_pile_up() {
+        let mut numbers = Values::new();
+        let held: Vec<_> = (0..3000).map(|number| numbers.share(&number)).collect();
+        (3000..100_000).for_each(|number| drop(numbers.share(&number)));
+        assert!(numbers.values.len() <= 2 * held.len());
+        drop(held);
+        (0..20_000).for_each(|number| drop(numbers.share(&number)));
+        assert!(numbers.values.len() <= UNSWEPT);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct ScaleArgs {
     #[arg(long, default_value_t = 50_000)]
     rate: u64,
     /// Pairs of seconds of the load; one of each has a scrape
-    #[arg(long, default_value_t = 31)]
+    #[arg(long, default_value_t = 61)]
     pairs: usize,
     /// Groups that the load falls into
     #[arg(long, default_value_t = 40)]

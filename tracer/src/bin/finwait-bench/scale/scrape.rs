@@ -13,8 +13,13 @@ use super::traffic::{SECOND_NS, Script, Traffic};
 use crate::numbers::median;
 
 /// Formats, by what a scraper asks for.
-pub(super) const FORMATS: [(&str, &str); 2] =
-    [("OpenMetrics", "application/openmetrics-text;version=1.0.0"), ("text", "text/plain;version=0.0.4")];
+pub(super) const FORMATS: [(&str, &str); 3] = [
+    ("OpenMetrics", "application/openmetrics-text;version=1.0.0"),
+    ("text", "text/plain;version=0.0.4"),
+    ("protobuf", PROTOBUF),
+];
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 /// A snapshot that is no older serves again: a scrape after this has a new one made.
 const FRESH: Duration = Duration::from_millis(300);
 /// Timed ones.
