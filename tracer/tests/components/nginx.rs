@@ -108,7 +108,9 @@ impl Nginx {
 
     fn watched(&self) -> Result<Served> {
         let netns = self.namespace.inode().0.to_string();
-        Served::start(&["--netns", &netns, "--group-by", "role,service,process"])
+        // A build for tests is slow, and wrk leaves it little of two processors: nothing may be lost for want of room.
+        let ring = ["--ring-bytes", "64M"];
+        Served::start(&[&["--netns", &netns, "--group-by", "role,service,process"], &ring[..]].concat())
     }
 
     /// The metrics once both ends of every connection that nginx accepted have closed.
