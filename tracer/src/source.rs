@@ -1,8 +1,11 @@
 //! Where observations come from. A source knows no sink; the loop in [`crate::run`] stands between them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use finwait_core::Observation;
+
+use crate::probe::ProgramCosts;
 
 mod lines;
 mod live;
@@ -27,6 +30,11 @@ pub trait Source {
 
     /// Input that could not be read, where the source itself reads it.
     fn unread(&self) -> Option<&Unread> {
+        None
+    }
+
+    /// What the kernel measures of the programs that observe for this source.
+    fn program_costs(&self) -> Option<Arc<ProgramCosts>> {
         None
     }
 }

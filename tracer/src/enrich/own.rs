@@ -25,6 +25,8 @@ pub fn process_facts() -> ProcessFacts {
         resident_bytes: resident_pages(&statm).map(|pages| pages * rustix::param::page_size() as u64),
         open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64),
         port_range: port_range(),
+        closes_skipped: None,
+        programs: Vec::new(),
         pushes: None,
         start_seconds: boot_time(&system).zip(field(STARTTIME)).map(|(boot, start)| boot as f64 + start),
     }

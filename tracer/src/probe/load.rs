@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     os::fd::{AsFd, AsRawFd},
+    sync::Arc,
 };
 
 use aya::{
@@ -24,6 +25,7 @@ use super::{
     btf::Btf,
     call_sites::CallSites,
     capabilities::Capabilities,
+    costs::ProgramCosts,
     counters::CpuBytes,
     decode::Decoder,
     error::ProbeError,
@@ -88,6 +90,7 @@ pub struct Probe {
     pub(super) first_info: Option<File>,
     pub(super) hook_cpus: PerCpuArray<MapData, HookBytes>,
     pub(super) attached_hooks: AttachedHooks,
+    costs: Arc<ProgramCosts>,
     decoder: Decoder,
     #[cfg(feature = "kernel-log")]
     logger: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
@@ -221,6 +224,12 @@ impl Probe {
             .collect()
     }
 
+    /// What the kernel measures of the programs, where it does.
+    #[must_use]
+    pub fn costs(&self) -> Arc<ProgramCosts> {
+        Arc::clone(&self.costs)
+    }
+
     /// Hands the programs' diagnostics to the `log` crate.
     #[cfg(feature = "kernel-log")]
     pub fn flush_kernel_log(&mut self) {
@@ -258,6 +267,7 @@ impl Attached {
         let cpus = object.take_map(MAP_CPUS).ok_or_else(|| absent(MAP_CPUS))?;
         let hook_cpus = object.take_map(MAP_HOOK_CPUS).ok_or_else(|| absent(MAP_HOOK_CPUS))?;
         let first_info = program_info(&mut object, tier);
+        let costs = Arc::new(ProgramCosts::of(&object));
         Ok(Probe {
             tier,
             since,
@@ -273,6 +283,7 @@ impl Attached {
             hook_cpus: PerCpuArray::try_from(hook_cpus)
                 .map_err(|source| ProbeError::Map { name: MAP_HOOK_CPUS, source })?,
             attached_hooks: hooks,
+            costs,
             decoder,
             #[cfg(feature = "kernel-log")]
             logger: aya_log::EbpfLogger::init(&mut object).ok(),

@@ -6,7 +6,8 @@
 pub mod btf;
 mod call_sites;
 mod capabilities;
-pub mod counters;
+pub mod costs;
+mod counters;
 pub mod decode;
 mod decode_hooks;
 mod error;
@@ -26,6 +27,7 @@ mod reset_reasons;
 mod ring;
 
 pub use call_sites::CallSites;
+pub use costs::{ProgramCost, ProgramCosts};
 pub use counters::KernelCounters;
 pub use decode::{DecodeError, Decoder};
 pub use error::ProbeError;

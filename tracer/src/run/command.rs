@@ -140,6 +140,7 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
     let recorded = matches!(serve.origin, Origin::Recording(_));
     let (mut sink, reader) =
         serve::start(listening, &serve.web, serve.grouping, serve.tracker.time_waits, stop.waker())?;
+    reader.tell_of_programs(source.program_costs());
     #[cfg(feature = "otlp")]
     let push = serve.otlp.map(|config| Push::start(config, reader)).transpose()?;
     #[cfg(not(feature = "otlp"))]

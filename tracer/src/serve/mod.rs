@@ -122,8 +122,8 @@ pub fn start(
     waker: &Waker,
 ) -> Result<(ServeSink, Arc<Reader>), ServeError> {
     let (desk, clerk) = desk::open(waker.clone());
-    let reader = Arc::new(Reader::new(desk));
     let (feed, told, skipped) = feed::open(web.replay);
+    let reader = Arc::new(Reader::new(desk, Arc::clone(&skipped)));
     let (heart, watchdog) = watchdog::open(service::watchdog_interval(), waker);
     http::start(listening, web, Arc::clone(&reader), told, skipped, heart)?;
     let aggregator = Aggregator::new(grouping, time_waits);

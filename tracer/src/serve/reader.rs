@@ -3,27 +3,32 @@
 use super::desk::Served;
 use super::{Desk, Sheet};
 use crate::enrich::process_facts;
+use crate::probe::ProgramCosts;
 use crate::stats::ProcessFacts;
 use crate::stats::family::Family;
 
 #[cfg(feature = "otlp")]
 use super::otlp::OtlpCounters;
-use std::sync::Arc;
-#[cfg(feature = "otlp")]
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Reader {
     desk: Desk<Sheet>,
+    skipped: Arc<AtomicU64>,
+    programs: OnceLock<Arc<ProgramCosts>>,
     #[cfg(feature = "otlp")]
     pushes: OnceLock<Arc<OtlpCounters>>,
 }
 
 impl Reader {
-    pub(super) fn new(desk: Desk<Sheet>) -> Self {
+    /// `skipped` counts closes that found no room on the way to the page.
+    pub(super) fn new(desk: Desk<Sheet>, skipped: Arc<AtomicU64>) -> Self {
         Self {
             desk,
+            skipped,
+            programs: OnceLock::new(),
             #[cfg(feature = "otlp")]
             pushes: OnceLock::new(),
         }
@@ -34,6 +39,12 @@ impl Reader {
     pub(super) fn tell_of(&self, pushes: Arc<OtlpCounters>) {
         // There is one push at most: whoever sets it is the first.
         _ = self.pushes.set(pushes);
+    }
+
+    /// From now on the metrics tell what the kernel measures of these programs.
+    pub fn tell_of_programs(&self, programs: Option<Arc<ProgramCosts>>) {
+        // There is one source: whoever sets it is the first.
+        programs.map(|programs| self.programs.set(programs));
     }
 
     /// Whether there is a snapshot.
@@ -71,6 +82,11 @@ impl Reader {
         let pushes = self.pushes.get().map(|counters| counters.facts());
         #[cfg(not(feature = "otlp"))]
         let pushes = None;
-        ProcessFacts { pushes, ..process_facts() }
+        ProcessFacts {
+            pushes,
+            closes_skipped: Some(self.skipped.load(Ordering::Relaxed)),
+            programs: self.programs.get().map(|programs| programs.read()).unwrap_or_default(),
+            ..process_facts()
+        }
     }
 }

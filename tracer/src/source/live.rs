@@ -3,6 +3,7 @@
 //! Counters are read before the ring is found empty and handed on after what it held, so that a loss that they know of
 //! has shown up as a missing number first, where it shows up at all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use finwait_core::observation::{Counters, Host, SCHEMA, TimeWaitSource, Watermark};
@@ -11,7 +12,7 @@ use finwait_core::{MonoNs, Observation};
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
 use crate::probe::host::{boot_id, clock_pair, kernel_release, rps};
-use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, RingReader, Stop};
+use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, ProgramCosts, RingReader, Stop};
 
 mod listing;
 mod workloads;
@@ -262,6 +263,10 @@ impl Source for LiveSource {
     }
 
     /// Detached first: what the ring still holds is then all there will ever be, and the counters stand still.
+    fn program_costs(&self) -> Option<Arc<ProgramCosts>> {
+        Some(self.probe.costs())
+    }
+
     fn close(&mut self) {
         self.probe.detach();
         std::thread::sleep(RUNS_UNDER_WAY);

@@ -106,6 +106,15 @@ catalogue! {
     /// Kernel
     KERNEL: Info None "finwait_kernel_info" ["kernel", "tier", "time_wait"], false,
         "Always 1: the kernel, the trace point in force, and how time-wait sockets are seen.";
+    /// Closes for the page
+    CLOSES_SKIPPED: Counter None "finwait_closes_skipped_total" [], false,
+        "Closes that were counted, and found no room on the way to the page and the API.";
+    /// Kernel time
+    PROGRAM_TIME: Counter Seconds "finwait_program_run_time_seconds_total" ["program"], false,
+        "Time that the kernel spent in finwait's programs, while kernel.bpf_stats_enabled was on.";
+    /// Runs
+    PROGRAM_RUNS: Counter None "finwait_program_runs_total" ["program"], false,
+        "Runs of finwait's programs, while kernel.bpf_stats_enabled was on.";
     /// CPU
     CPU: Counter Seconds "process_cpu_seconds_total" [], false,
         "Processor time of finwait, user and system.";

@@ -13,6 +13,7 @@ use super::family::{Definition, Family, Label, Sample, Value};
 use super::history::History;
 use super::ports::{PortDebts, PortRange, Told, other_labels};
 use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+use crate::probe::ProgramCost;
 use crate::redact::Redaction;
 
 const UNKNOWN: &str = "unknown";
@@ -69,7 +70,7 @@ pub struct Snapshot {
 }
 
 /// What the process itself uses; `None` where the system does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessFacts {
     /// User and system time
     pub cpu_seconds: Option<f64>,
@@ -81,6 +82,10 @@ pub struct ProcessFacts {
     pub start_seconds: Option<f64>,
     /// Of finwait's own namespace
     pub port_range: Option<PortRange>,
+    /// Closes that found no room on the way to the page
+    pub closes_skipped: Option<u64>,
+    /// Of the kernel programs, where the kernel measures them
+    pub programs: Vec<ProgramCost>,
     /// Where there is a push to a collector
     pub pushes: Option<PushFacts>,
 }
@@ -109,6 +114,10 @@ impl Snapshot {
         families.push(self.unproven_family());
         families.extend(self.port_families(process.port_range));
         families.extend(self.own(age));
+        families.extend(
+            process.closes_skipped.map(|skipped| single(&metric::CLOSES_SKIPPED, Value::Count(skipped))),
+        );
+        families.extend(of_programs(&process.programs));
         families.extend(of_process(process));
         families.extend(process.pushes.as_ref().map(of_pushes).into_iter().flatten());
         families
@@ -321,6 +330,17 @@ fn of_process(process: &ProcessFacts) -> Vec<Family> {
         (&metric::START, process.start_seconds.map(Value::Level)),
     ];
     known.into_iter().filter_map(|(definition, value)| Some(single(definition, value?))).collect()
+}
+
+fn of_programs(programs: &[ProgramCost]) -> [Family; 2] {
+    let family = |definition, value: fn(&ProgramCost) -> Value| {
+        let sample = |cost: &ProgramCost| ungrouped(vec![cost.program.clone().into()], value(cost));
+        Family { definition, samples: programs.iter().map(sample).collect() }
+    };
+    [
+        family(&metric::PROGRAM_TIME, |cost| Value::Total(cost.run_time_ns as f64 / 1e9)),
+        family(&metric::PROGRAM_RUNS, |cost| Value::Count(cost.runs)),
+    ]
 }
 
 fn of_pushes(pushes: &PushFacts) -> [Family; 3] {

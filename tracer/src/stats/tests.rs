@@ -192,6 +192,8 @@ fn what_is_exported_is_what_the_catalogue_says() {
         open_fds: Some(1),
         start_seconds: Some(1.0),
         port_range: Some(PortRange { netns: finwait_core::NetNs(1), ports: 28_232 }),
+        closes_skipped: Some(0),
+        programs: Vec::new(),
         pushes: Some(PushFacts::default()),
     };
     let families =

@@ -108,7 +108,9 @@ impl Nginx {
 
     fn watched(&self) -> Result<Served> {
         let netns = self.namespace.inode().0.to_string();
-        Served::start(&["--netns", &netns, "--group-by", "role,service,process"])
+        // A build for tests is slow, and wrk leaves it little of two processors: nothing may be lost for want of room.
+        let ring = ["--ring-bytes", "64M"];
+        Served::start(&[&["--netns", &netns, "--group-by", "role,service,process"], &ring[..]].concat())
     }
 
     /// The metrics once both ends of every connection that nginx accepted have closed.
@@ -118,6 +120,10 @@ impl Nginx {
             let metrics = served.metrics()?;
             let closed = |role| metrics.closes(&[("role", role), ("service_port", PORT)]);
             Ok((closed("accepted") >= accepted && closed("opened") >= accepted).then_some(metrics))
+        });
+        let metrics = metrics.with_context(|| {
+            let told = served.metrics().map(|metrics| metrics.nonzero()).unwrap_or_default();
+            format!("nginx accepted {accepted}, and finwait says\n{told}")
         })?;
         Ok((accepted, metrics))
     }

@@ -89,7 +89,7 @@ impl Postgres {
 
     fn watched(&self) -> Result<Served> {
         let netns = self.namespace.inode().0.to_string();
-        Served::start(&["--netns", &netns, "--group-by", "role,service,process"])
+        Served::start(&["--netns", &netns, "--group-by", "role,service,process", "--ring-bytes", "64M"])
     }
 
     fn logged(&self) -> Result<Logged> {

@@ -82,6 +82,17 @@ impl Metrics {
         Ok(Self { text, samples })
     }
 
+    /// What is not 0, buckets left out.
+    pub(crate) fn nonzero(&self) -> String {
+        let lines = self.text.lines().filter(|line| {
+            !line.starts_with('#')
+                && !line.contains("_bucket{")
+                && !line.ends_with(" 0")
+                && !line.ends_with(" 0.0")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Sum of the samples of `name` that have all these labels.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |of: &BTreeMap<String, String>| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tracer::scenario::check::sides;
-use tracer::scenario::{Namespace, SideName, catalog};
+use tracer::scenario::{Namespace, ScenarioError, SideName, catalog};
 
 use crate::process::{Finwait, wait_for};
 use crate::support::undisturbed;
@@ -93,4 +93,58 @@ fn a_scraper_reads_the_closes_that_were_made_by_role_and_kind() {
     let ended = served.end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("lost 0"), "{}", ended.stderr);
+}
+
+/// The sample with this name and these labels.
+fn sample(metrics: &str, series: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?.parse().ok()
+}
+
+#[test]
+fn an_open_connection_is_a_socket_of_its_service_and_the_kernel_may_measure_what_it_cost() {
+    let namespace = Namespace::new().expect("namespace");
+    let (address, netns) = (address(), namespace.inode().0.to_string());
+    // Only while this is held, and for nobody's harm: it costs each run some nanoseconds.
+    let _measured =
+        aya::sys::enable_stats(aya::sys::Stats::RunTime).expect("the kernel can measure programs");
+    let listen = address.to_string();
+    let _served = Finwait::attached(&["serve", "--netns", &netns, "--web.listen-address", &listen]);
+    wait_for("finwait to be ready", || get(address, "/-/ready"));
+    let failed = |error: std::io::Error| ScenarioError::unexpected(error.to_string());
+    let listener =
+        namespace.server().run(move || TcpListener::bind("127.0.0.1:7000").map_err(failed)).unwrap();
+    let client =
+        namespace.client().run(move || TcpStream::connect("127.0.0.1:7000").map_err(failed)).unwrap();
+    let (server, _) = listener.accept().expect("a connection");
+    let group = |role: &str| format!("role=\"{role}\",service_port=\"7000\"");
+    let established = |role: &str| format!("finwait_sockets{{{},state=\"ESTABLISHED\"}}", group(role));
+    let opened = |role: &str| format!("finwait_connections_opened_total{{{}}}", group(role));
+    let open = wait_for("both ends to be there", || {
+        let metrics = get(address, "/metrics")?;
+        let one = |series: &str| sample(&metrics, series) == Some(1.0);
+        let all = ["opened", "accepted"].iter().all(|role| one(&established(role)) && one(&opened(role)));
+        all.then_some(metrics)
+    });
+    let listens = format!("finwait_sockets{{{},state=\"LISTEN\"}}", group("accepted"));
+    assert_eq!(sample(&open, &listens), Some(1.0), "{open}");
+    drop((client, server, listener));
+    let closed = wait_for("both ends to have closed", || {
+        let metrics = get(address, "/metrics")?;
+        let none = |role: &str| sample(&metrics, &established(role)) == Some(0.0);
+        (none("opened") && none("accepted") && closes(&metrics).len() == 2).then_some(metrics)
+    });
+    let seconds =
+        |role: &str| format!("finwait_state_seconds_total{{{},state=\"ESTABLISHED\"}}", group(role));
+    for role in ["opened", "accepted"] {
+        let spent = sample(&closed, &seconds(role)).expect("seconds");
+        assert!(spent > 0.0 && spent < 60.0, "{role}: {spent}");
+    }
+    let cost = |what: &str| {
+        let of_programs = closed.lines().filter_map(|line| line.strip_prefix(what)?.rsplit_once(' '));
+        of_programs.filter_map(|(_, value)| value.parse::<f64>().ok()).sum::<f64>()
+    };
+    let (runs, spent) =
+        (cost("finwait_program_runs_total{"), cost("finwait_program_run_time_seconds_total{"));
+    assert!(runs >= 10.0, "{runs} runs of the programs for ten transitions");
+    assert!(spent > 0.0 && spent / runs < 0.001, "{spent} s for {runs} runs");
 }

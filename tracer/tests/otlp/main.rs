@@ -59,6 +59,8 @@ fn families() -> Vec<Family> {
         open_fds: Some(17),
         start_seconds: Some(1_700_000_000.0),
         port_range: None,
+        closes_skipped: None,
+        programs: Vec::new(),
         pushes: None,
     };
     aggregator.snapshot(&tracker, MonoNs(0)).families(MonoNs(0), &process, Duration::ZERO)
@@ -184,7 +186,8 @@ fn groups_states_and_reasons_arrive_as_attributes_of_the_conventions() {
     };
     let sockets = attributes("system.network.connection.count");
     for state in ["established", "fin_wait_1", "fin_wait_2", "syn_received", "close_wait", "last_ack"] {
-        let expected = json!({"network.transport": "tcp", "network.connection.state": state}).to_string();
+        let group = json!({"finwait.role": "accepted", "network.connection.state": state, "network.transport": "tcp", "server.port": 443});
+        let expected = group.to_string();
         assert!(sockets.contains(&expected), "{expected}: {sockets:?}");
     }
     let closed = attributes("finwait.connections.closed");
