@@ -4,6 +4,9 @@
 //! differ by one. Classic buckets come along, the same as in the text: a scraper may read protobuf and know, or want, no
 //! native histograms, and would be left with a count and a sum. Who takes the native one passes over them.
 
+use std::sync::{Arc, OnceLock};
+
+use prost::encoding::{WireType, encode_key, encode_varint};
 use prost::{EncodeError, Message};
 
 use super::model::{
@@ -11,12 +14,14 @@ use super::model::{
     Timestamp,
 };
 use super::{classic, unit};
-use crate::stats::family::{self, Distribution, Family, Kind, Sample, Value};
+use crate::stats::family::{self, Distribution, Family, Kind, Label, Sample, Value};
 use crate::stats::histogram::{self, SCALE};
 
 /// Only 0 is in the zero bucket: the clock knows no shorter time than 1 ns. The smallest threshold that client libraries
 /// use, and not 0, because it tells an empty native histogram from a classic one to every version of Prometheus.
 const ZERO_THRESHOLD: f64 = f64::from_bits((1023 - 128) << 52);
+/// Number of the field of a family that holds a sample (io.prometheus.client.MetricFamily).
+const METRIC: u32 = 4;
 /// So many empty buckets take less room than another span.
 const LARGEST_GAP: i32 = 2;
 
@@ -49,25 +54,63 @@ fn write(family: &Family, message: &mut Vec<u8>) -> Result<(), EncodeError> {
         ..MetricFamily::default()
     };
     head.encode(message)?;
-    let mut part = MetricFamily::default();
+    let (mut group, mut rest) = (GroupLabels::default(), Vec::new());
     for sample in &family.samples {
-        part.metric.clear();
-        part.metric.push(metric(family, sample));
-        part.encode(message)?;
+        let labels = group.encoded(&sample.group)?;
+        rest.clear();
+        match &sample.value {
+            Value::Distribution(distribution) if distribution.histogram.count() == 0 => {
+                metric(family, sample, None).encode(&mut rest)?;
+                rest.extend_from_slice(empty_histogram());
+            }
+            value => metric(family, sample, Some(value)).encode(&mut rest)?,
+        }
+        encode_key(METRIC, WireType::LengthDelimited, message);
+        encode_varint((labels.len() + rest.len()) as u64, message);
+        message.extend_from_slice(labels);
+        message.extend_from_slice(&rest);
     }
     MetricFamily { unit: unit(definition).map(str::to_owned), ..MetricFamily::default() }.encode(message)
 }
 
-/// Without a time: it holds for the moment of the scrape.
-fn metric(family: &Family, sample: &Sample) -> Metric {
-    let group = sample.group.iter().map(|(name, value)| label(name, value));
+/// The labels of the group that samples in a row belong to, encoded once.
+#[derive(Default)]
+struct GroupLabels {
+    group: Option<Arc<[Label]>>,
+    encoded: Vec<u8>,
+}
+
+impl GroupLabels {
+    fn encoded(&mut self, group: &Arc<[Label]>) -> Result<&[u8], EncodeError> {
+        if !self.group.as_ref().is_some_and(|last| Arc::ptr_eq(last, group)) {
+            self.encoded.clear();
+            let label = group.iter().map(|(name, value)| label(name, value)).collect();
+            Metric { label, ..Metric::default() }.encode(&mut self.encoded)?;
+            self.group = Some(Arc::clone(group));
+        }
+        Ok(&self.encoded)
+    }
+}
+
+/// What every histogram without durations comes to: most of a host's are.
+fn empty_histogram() -> &'static [u8] {
+    static EMPTY: OnceLock<Vec<u8>> = OnceLock::new();
+    EMPTY.get_or_init(|| {
+        let histogram = Some(histogram(&Distribution::default()));
+        Metric { histogram, ..Metric::default() }.encode_to_vec()
+    })
+}
+
+/// All but the group's labels, and without a time: it holds for the moment of the scrape.
+fn metric(family: &Family, sample: &Sample, value: Option<&Value>) -> Metric {
     let own = family.definition.labels.iter().zip(&sample.labels).map(|(name, value)| label(name, value));
-    let mut metric = Metric { label: group.chain(own).collect(), ..Metric::default() };
+    let mut metric = Metric { label: own.collect(), ..Metric::default() };
     let counter = family.definition.kind == Kind::Counter;
-    match &sample.value {
-        Value::Distribution(distribution) => metric.histogram = Some(histogram(distribution)),
-        Value::Count(count) => set(&mut metric, counter, *count as f64),
-        Value::Total(value) | Value::Level(value) => set(&mut metric, counter, *value),
+    match value {
+        None => {}
+        Some(Value::Distribution(distribution)) => metric.histogram = Some(histogram(distribution)),
+        Some(Value::Count(count)) => set(&mut metric, counter, *count as f64),
+        Some(Value::Total(value) | Value::Level(value)) => set(&mut metric, counter, *value),
     }
     metric
 }
