@@ -5,13 +5,16 @@
 mod script;
 
 use finwait_core::TcpState::{self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, SynSent};
-use finwait_core::observation::{AcceptEvent, Hooks, Program, SocketKind, Stream, Subject, TimeWaitSource};
+use finwait_core::observation::{
+    AcceptEvent, DumpScope, Hooks, Program, SocketKind, SocketRow, Stream, Subject, TimeWaitSource,
+};
 use finwait_core::record::Role;
 use finwait_core::{
-    Cookie, GroupId, GroupPopulation, Grouping, MonoNs, Observation, OpenConnection, PortsTaken, SockAddr,
-    Tracker, TrackerConfig,
+    Cookie, GroupId, GroupPopulation, Grouping, MonoNs, Observation, OpenConnection, Port, PortsTaken,
+    SockAddr, Tracker, TrackerConfig,
 };
-use script::{MILLI, SECOND, Script};
+use script::time_wait::TimeWaits;
+use script::{MILLI, SECOND, Script, Sock};
 
 const UNKNOWN: GroupId = GroupId(0);
 const OPENED: GroupId = GroupId(1);
@@ -172,4 +175,31 @@ fn an_accepted_connection_holds_no_ephemeral_port() {
     let mut script = Script::new();
     script::accepted(&mut script, 2);
     assert_eq!(taken(&script), None);
+}
+
+/// A listed connection of 10.0.0.1 with these ports.
+fn listed(cookie: u64, local: u16, remote: u16) -> SocketRow {
+    let sock = Sock::new(cookie, 100, 200);
+    let ports = (Port::new(local), Port::new(remote));
+    SocketRow {
+        mini: false,
+        inode: Some(5),
+        timer_ns: None,
+        local_port: ports.0,
+        remote_port: ports.1,
+        ..script::time_wait::row(&sock, Established, 0)
+    }
+}
+
+#[test]
+fn what_was_there_before_counts_where_it_looks_opened_here_and_another_shows_the_way() {
+    let mut script = Script::new();
+    let sock = Sock::new(1, 1000, 9000);
+    let (client, service) = (sock.now.inet_sport.unwrap().0, sock.now.dport.unwrap().0);
+    assert!(client >= 32_768 && service < 32_768, "{client} {service}");
+    let rows = vec![listed(11, client + 1, service), listed(12, 443, 50_000), listed(13, client + 2, 40_000)];
+    script.dump(MILLI / 2, MILLI / 2 + 1000, DumpScope::Connections, rows);
+    assert_eq!(taken(&script), None, "nobody was seen to open a connection");
+    script::opened(&mut script, 1);
+    assert_eq!(taken(&script), Some(PortsTaken { connections: 2, time_wait: 0 }));
 }

@@ -12,6 +12,8 @@ use super::Connection;
 
 /// Spaces counted at once; what goes elsewhere is counted together.
 const SPACES: usize = 65_536;
+/// Linux takes ephemeral ports from here on (net.ipv4.ip_local_port_range).
+const EPHEMERAL: Port = Port(32_768);
 
 /// What a local port is free or taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +27,16 @@ pub struct PortSpace {
 }
 
 impl PortSpace {
-    pub(super) fn of(connection: &Connection) -> Option<Self> {
+    /// Where `connection` holds an ephemeral port, if this end opened it. Of one that was there before finwait that is not
+    /// known: it is taken in where its ports look like it, so that a host with many clients is not one of many spaces.
+    pub(super) fn of(connection: &Connection, role: Option<Role>) -> Option<Self> {
         let (local, remote) = (connection.tuple.local, connection.tuple.remote);
+        match role {
+            Some(Role::Accepted) => return None,
+            Some(Role::Opened | Role::OpenedBoth) => {}
+            None if local.port? >= EPHEMERAL && remote.port? < EPHEMERAL => {}
+            None => return None,
+        }
         Some(Self {
             netns: connection.netns()?,
             local: local.addr.filter(|address| !address.is_unspecified())?,
@@ -83,11 +93,7 @@ impl Ports {
     /// A connection in `space` takes a port. Of one that was there before finwait it is not known which end opened it: it
     /// counts once another shows that this end opens connections to there.
     pub(super) fn take(&mut self, space: PortSpace, role: Option<Role>) -> Held {
-        let opened = match role {
-            Some(Role::Accepted) => return Held::NOTHING,
-            Some(Role::Opened | Role::OpenedBoth) => true,
-            None => false,
-        };
+        let opened = role.is_some();
         let place = match self.by_space.get(&space) {
             Some(place) => *place,
             None if self.by_space.len() >= SPACES => {
@@ -162,10 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn one_from_before_counts_once_another_shows_the_way_and_an_accepted_one_never() {
+    fn one_from_before_counts_once_another_shows_the_way() {
         let mut ports = Ports::default();
         let before = ports.take(space(443), None);
-        assert_eq!(ports.take(space(50_000), Some(Role::Accepted)), Held::NOTHING);
         assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 1, false)]);
         let opened = ports.take(space(443), Some(Role::Opened));
         assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 2, true)]);

@@ -299,7 +299,7 @@ impl Table {
         if node.port == Held::NOTHING
             && node.queue != Queue::Settling
             && node.connection.state != TcpState::Listen
-            && let Some(space) = PortSpace::of(&node.connection)
+            && let Some(space) = PortSpace::of(&node.connection, node.role)
         {
             node.port = self.ports.take(space, node.role);
         }

@@ -136,7 +136,7 @@ impl TimeWaits {
         entry.last_at = entry.last_at.max(origin.at);
         entry.origin = Some(origin);
         if entry.port == Held::NOTHING
-            && let Some(space) = PortSpace::of(connection)
+            && let Some(space) = PortSpace::of(connection, role)
         {
             entry.port = self.ports.take(space, role);
         }
