@@ -20,7 +20,7 @@ const REQUESTS_A_CONNECTION: u64 = 500;
 const IDLE: Duration = Duration::from_secs(1);
 /// Connections that wrk has open at once.
 const WRK_CONNECTIONS: u64 = 4;
-/// At its end wrk closes those that are open, whatever they are doing; and its very first only tries whether someone listens.
+/// At its end wrk closes those that are open, whatever they are doing: with an answer unread that is a reset; and its very first only tries whether someone listens.
 const WRK_UNANSWERED: u64 = WRK_CONNECTIONS + 1;
 
 /// nginx as one process, with everything in one folder.
@@ -145,7 +145,7 @@ const SERVICE: (&str, &str) = ("service_port", PORT);
 
 // wrk closes as soon as it has the last answer of a connection, and nginx as soon as it has sent it. nginx is ahead; where the
 // kernel lets wrk overtake it, wrk is first, or both are. Nobody's log knows, but both ends have to say the same. How often depends on
-// the load of the machine; most of them are nginx's.
+// the load of the machine; nginx is first more often than wrk.
 
 #[test]
 fn with_connection_close_nginx_closes_first() -> Result<()> {
@@ -160,11 +160,16 @@ fn with_connection_close_nginx_closes_first() -> Result<()> {
     let answered = requests.len() as u64;
     println!("{answered} requests answered");
     assert!(answered > 100 && (answered + 1..=answered + WRK_UNANSWERED).contains(&accepted), "{accepted}");
-    let (nginx_first, _) = metrics.first_closers(SERVICE, accepted);
-    assert!((answered / 2..=answered).contains(&nginx_first), "{nginx_first} of {answered}");
-    for (role, process) in [(ACCEPTED, "nginx"), (OPENED, "wrk")] {
-        assert_eq!(metrics.closes(&[role, SERVICE, ("process", process)]), accepted, "{process}");
-    }
+    let (nginx_first, wrk_first) = metrics.first_closers(SERVICE, accepted, WRK_UNANSWERED);
+    assert!(nginx_first <= answered && nginx_first > wrk_first, "{nginx_first} of {answered}");
+    assert_eq!(metrics.closes(&[OPENED, SERVICE, ("process", "wrk")]), accepted);
+    // Who accepted one that was reset before nginx closed it shows only where accept() can be seen.
+    let resets = metrics.closes(&[ACCEPTED, SERVICE, ("kind", "reset")]);
+    assert!(
+        metrics.closes(&[ACCEPTED, SERVICE, ("process", "nginx")]) >= accepted - resets,
+        "{}",
+        metrics.text
+    );
     served.stop().map(drop)
 }
 
@@ -184,8 +189,8 @@ fn with_keep_alive_nginx_closes_first_where_a_connection_has_had_its_requests() 
         full > 4 && (full + 1..=full + WRK_UNANSWERED).contains(&accepted),
         "{accepted} accepted, {full} full"
     );
-    let (nginx_first, _) = metrics.first_closers(SERVICE, accepted);
-    assert!((full / 2..=full).contains(&nginx_first), "{nginx_first} of {full}");
+    let (nginx_first, wrk_first) = metrics.first_closers(SERVICE, accepted, WRK_UNANSWERED);
+    assert!(nginx_first <= full && nginx_first > wrk_first, "{nginx_first} of {full}");
     served.stop().map(drop)
 }
 
@@ -255,7 +260,7 @@ fn whose_idle_timeout_is_the_shorter_closes_first() -> Result<()> {
     assert_eq!(connections.len() as u64, accepted);
     assert_eq!(nginx.said("closed keepalive connection")?, CLIENT_CLOSES);
     let server_closes = SERVER_IS_ASKED_TO + SERVER_TIMES_OUT;
-    assert_eq!(metrics.first_closers(SERVICE, accepted), (server_closes, CLIENT_CLOSES));
+    assert_eq!(metrics.first_closers(SERVICE, accepted, 0), (server_closes, CLIENT_CLOSES));
     let nginx_s = |kind| metrics.closes(&[ACCEPTED, SERVICE, ("process", "nginx"), ("kind", kind)]);
     assert_eq!((nginx_s("active"), nginx_s("passive")), (server_closes, CLIENT_CLOSES));
     // The time-outs are as long as nginx was told, and nothing else is.

@@ -146,7 +146,7 @@ fn postgresql_s_clients_close_first_and_the_server_where_it_ends_the_session() -
     assert!((CLIENTS * TRANSACTIONS..=CLIENTS * TRANSACTIONS + 1).contains(&made), "{all:?}");
     are_named(&metrics, all.received);
     // A client says goodbye and closes; told so, the server closes too. The client is ahead, and now and then overtaken.
-    let (server_first, client_first) = metrics.first_closers(SERVICE, all.received);
+    let (server_first, client_first) = metrics.first_closers(SERVICE, all.received, 0);
     assert!(client_first > all.received / 2, "{client_first} of {}", all.received);
 
     for _ in 0..TERMINATED {
@@ -157,7 +157,7 @@ fn postgresql_s_clients_close_first_and_the_server_where_it_ends_the_session() -
     let expected =
         Logged { received: all.received + TERMINATED, ended: all.ended + TERMINATED, terminated: TERMINATED };
     assert_eq!(terminated, expected);
-    let first = metrics.first_closers(SERVICE, terminated.received);
+    let first = metrics.first_closers(SERVICE, terminated.received, 0);
     assert_eq!(first, (server_first + TERMINATED, client_first));
     metrics.assert_whole();
     served.stop().map(drop)

@@ -102,19 +102,33 @@ impl Metrics {
     }
 
     /// Fails unless both ends of all `connections` to `service` were seen, each says of who closed first what the other says, and
-    /// neither leaves it open. Gives how many the server closed first, and how many the client did.
-    pub(crate) fn first_closers(&self, service: (&str, &str), connections: u64) -> (u64, u64) {
+    /// neither leaves it open. Gives how many the server closed first, and how many the client did. So many of them at most may
+    /// have ended by a reset that the client sent before anybody sent a FIN.
+    pub(crate) fn first_closers(
+        &self,
+        service: (&str, &str),
+        connections: u64,
+        resets_at_most: u64,
+    ) -> (u64, u64) {
         let of = |role| {
             ["local", "peer", "both"]
                 .map(|first| self.closed_first_by(&[("role", role), service, ("first_closer", first)]))
         };
         let ([client, server, crossed], accepted) = (of("opened"), of("accepted"));
         assert_eq!(accepted, [server, client, crossed], "the ends contradict each other:\n{}", self.text);
-        assert_eq!(client + server + crossed, connections, "{}", self.text);
+        let reset = |role| self.closes(&[("role", role), service, ("kind", "reset")]);
+        let resets = reset("opened");
+        assert_eq!(resets, reset("accepted"), "the ends contradict each other:\n{}", self.text);
+        let sent = [("role", "opened"), service, ("direction", "sent"), ("reason", "unread_data")];
+        assert_eq!(self.sum("finwait_resets_total", &sent) as u64, resets, "{}", self.text);
+        assert!(resets <= resets_at_most, "{}", self.text);
+        assert_eq!(client + server + crossed + resets, connections, "{}", self.text);
         for role in ["opened", "accepted"] {
             assert_eq!(self.closes(&[("role", role), service]), connections, "{role}");
         }
-        println!("{connections} connections: server first {server}, client first {client}, both {crossed}");
+        println!(
+            "{connections} connections: server first {server}, client first {client}, both {crossed}, {resets} reset"
+        );
         (server, client)
     }
 
