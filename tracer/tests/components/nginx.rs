@@ -113,19 +113,20 @@ impl Nginx {
         Served::start(&[&["--netns", &netns, "--group-by", "role,service,process"], &ring[..]].concat())
     }
 
-    /// The metrics once both ends of every connection that nginx accepted have closed.
+    /// The metrics once both ends of every connection that nginx accepted have closed. It may still be accepting when the
+    /// client has gone.
     fn when_all_have_closed(&self, served: &Served) -> Result<(u64, Metrics)> {
-        let accepted = self.accepted()?;
-        let metrics = wait_for("all connections to be counted", || {
-            let metrics = served.metrics()?;
+        let all = wait_for("all connections to be counted", || {
+            let (accepted, metrics) = (self.accepted()?, served.metrics()?);
             let closed = |role| metrics.closes(&[("role", role), ("service_port", PORT)]);
-            Ok((closed("accepted") >= accepted && closed("opened") >= accepted).then_some(metrics))
+            Ok((closed("accepted") == accepted && closed("opened") == accepted)
+                .then_some((accepted, metrics)))
         });
-        let metrics = metrics.with_context(|| {
+        all.with_context(|| {
+            let accepted = self.accepted().unwrap_or_default();
             let told = served.metrics().map(|metrics| metrics.nonzero()).unwrap_or_default();
             format!("nginx accepted {accepted}, and finwait says\n{told}")
-        })?;
-        Ok((accepted, metrics))
+        })
     }
 
     fn wrk(&self, more: &[&str]) -> Result<()> {

@@ -116,11 +116,12 @@ impl Metrics {
         };
         let ([client, server, crossed], accepted) = (of("opened"), of("accepted"));
         assert_eq!(accepted, [server, client, crossed], "the ends contradict each other:\n{}", self.text);
-        let reset = |role| self.closes(&[("role", role), service, ("kind", "reset")]);
-        let resets = reset("opened");
-        assert_eq!(resets, reset("accepted"), "the ends contradict each other:\n{}", self.text);
+        let neither = |role| self.closed_first_by(&[("role", role), service, ("first_closer", "unknown")]);
+        let resets = neither("opened");
+        assert_eq!(resets, neither("accepted"), "the ends contradict each other:\n{}", self.text);
+        // Others may have been reset after a FIN.
         let sent = [("role", "opened"), service, ("direction", "sent"), ("reason", "unread_data")];
-        assert_eq!(self.sum("finwait_resets_total", &sent) as u64, resets, "{}", self.text);
+        assert!(self.sum("finwait_resets_total", &sent) as u64 >= resets, "{}", self.text);
         assert!(resets <= resets_at_most, "{}", self.text);
         assert_eq!(client + server + crossed + resets, connections, "{}", self.text);
         for role in ["opened", "accepted"] {
