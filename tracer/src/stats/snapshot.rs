@@ -125,15 +125,7 @@ impl Snapshot {
 
     fn grouped(&self) -> Vec<Family> {
         let family = |definition, samples: fn(&Summary) -> Vec<Measured>| {
-            let of_group = |group: &GroupSnapshot| {
-                let labels = group.labels.clone();
-                samples(&group.summary).into_iter().map(move |(values, value)| Sample {
-                    group: labels.clone(),
-                    labels: values,
-                    value,
-                })
-            };
-            Family { definition, samples: self.groups.iter().flat_map(of_group).collect() }
+            self.by_group(definition, |group| samples(&group.summary))
         };
         vec![
             family(&metric::CLOSED, closed),
@@ -153,6 +145,23 @@ impl Snapshot {
         ]
     }
 
+    /// What `samples` makes of each group, with its labels.
+    fn by_group(
+        &self,
+        definition: &'static Definition,
+        samples: impl Fn(&GroupSnapshot) -> Vec<Measured>,
+    ) -> Family {
+        let of_group = |group: &GroupSnapshot| {
+            let labels = group.labels.clone();
+            samples(group).into_iter().map(move |(values, value)| Sample {
+                group: labels.clone(),
+                labels: values,
+                value,
+            })
+        };
+        Family { definition, samples: self.groups.iter().flat_map(of_group).collect() }
+    }
+
     fn unproven_family(&self) -> Family {
         let pairs =
             Measure::all().flat_map(|measure| Reason::ALL.iter().map(move |reason| (measure, *reason)));
@@ -165,15 +174,7 @@ impl Snapshot {
 
     fn populations(&self, now: MonoNs) -> [Family; 4] {
         let family = |definition, samples: &dyn Fn(&GroupPopulation) -> Vec<Measured>| {
-            let of_group = |group: &GroupSnapshot| {
-                let labels = group.labels.clone();
-                samples(&group.population).into_iter().map(move |(values, value)| Sample {
-                    group: labels.clone(),
-                    labels: values,
-                    value,
-                })
-            };
-            Family { definition, samples: self.groups.iter().flat_map(of_group).collect() }
+            self.by_group(definition, |group| samples(&group.population))
         };
         // TIME_WAIT and NEW_SYN_RECV are no states of the sockets that are followed.
         let states = || {

@@ -90,10 +90,9 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// A connection in `space` takes a port. Of one that was there before finwait it is not known which end opened it: it
-    /// counts once another shows that this end opens connections to there.
-    pub(super) fn take(&mut self, space: PortSpace, role: Option<Role>) -> Held {
-        let opened = role.is_some();
+    /// A connection in `space` takes a port. Whether this end `opened` it is not known of one that was there before finwait:
+    /// that counts once another shows that this end opens connections to there.
+    pub(super) fn take(&mut self, space: PortSpace, opened: bool) -> Held {
         let place = match self.by_space.get(&space) {
             Some(place) => *place,
             None if self.by_space.len() >= SPACES => {
@@ -156,23 +155,23 @@ mod tests {
     #[test]
     fn ports_are_counted_by_where_connections_go_until_they_end() {
         let mut ports = Ports::default();
-        let held: Vec<_> = (0..3).map(|_| ports.take(space(443), Some(Role::Opened))).collect();
-        ports.take(space(80), Some(Role::Opened));
+        let held: Vec<_> = (0..3).map(|_| ports.take(space(443), true)).collect();
+        ports.take(space(80), true);
         let mut all: Vec<_> = ports.all().collect();
         all.sort_unstable();
         assert_eq!(all, [(space(80), 1, true), (space(443), 3, true)]);
         held.into_iter().for_each(|held| ports.give_back(held));
         assert_eq!(ports.all().collect::<Vec<_>>(), [(space(80), 1, true)]);
-        ports.take(space(22), Some(Role::Opened));
+        ports.take(space(22), true);
         assert_eq!(ports.uses.len(), 2, "the place is used again");
     }
 
     #[test]
     fn one_from_before_counts_once_another_shows_the_way() {
         let mut ports = Ports::default();
-        let before = ports.take(space(443), None);
+        let before = ports.take(space(443), false);
         assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 1, false)]);
-        let opened = ports.take(space(443), Some(Role::Opened));
+        let opened = ports.take(space(443), true);
         assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 2, true)]);
         ports.give_back(opened);
         ports.give_back(before);
@@ -184,11 +183,11 @@ mod tests {
     fn what_finds_no_room_is_counted_together() {
         let mut ports = Ports::default();
         for port in 1..=u16::MAX {
-            ports.take(space(port), Some(Role::Opened));
+            ports.take(space(port), true);
         }
         let other = PortSpace { netns: NetNs(2), ..space(1) };
-        ports.take(other, Some(Role::Opened));
-        let held = ports.take(PortSpace { netns: NetNs(3), ..space(1) }, Some(Role::Opened));
+        ports.take(other, true);
+        let held = ports.take(PortSpace { netns: NetNs(3), ..space(1) }, true);
         assert_eq!((held, ports.elsewhere), (Held::ELSEWHERE, 1));
         ports.give_back(held);
         assert_eq!(ports.elsewhere, 0);

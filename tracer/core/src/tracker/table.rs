@@ -301,7 +301,7 @@ impl Table {
             && node.connection.state != TcpState::Listen
             && let Some(space) = PortSpace::of(&node.connection, node.role)
         {
-            node.port = self.ports.take(space, node.role);
+            node.port = self.ports.take(space, node.role.is_some());
         }
     }
 

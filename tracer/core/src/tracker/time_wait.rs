@@ -138,7 +138,7 @@ impl TimeWaits {
         if entry.port == Held::NOTHING
             && let Some(space) = PortSpace::of(connection, role)
         {
-            entry.port = self.ports.take(space, role);
+            entry.port = self.ports.take(space, role.is_some());
         }
         if entry.end.is_some() || !entry.existed() {
             self.settle(serial);
