@@ -12,8 +12,9 @@ use tracer::probe::TierChoice;
 use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, catalog};
-use tracer::sink::{Context, JsonSink, RecordingSink, Sink, Tap};
-use tracer::source::{Polled, RecordingSource, Source};
+use tracer::recording::{Recorder, RecorderConfig};
+use tracer::sink::{Context, JsonSink, Sink, Tap};
+use tracer::source::{RecordingSource, Polled, Source};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
 use crate::support::{self, attach};
@@ -48,8 +49,9 @@ fn as_json(records: impl Iterator<Item = Record>, context: &Context) -> Vec<Stri
 #[test]
 fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("trace.jsonl");
-    let mut recording = RecordingSink::create(&path).expect("recording");
+    let path = folder.path().join("trace.fwr");
+    let told = Box::new(|text: &str| panic!("{text}"));
+    let mut recording = Recorder::create(&path, RecorderConfig::default(), told).expect("recording");
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let config = TrackerConfig::default();
@@ -67,7 +69,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     )
     .expect("run");
     drop(playing);
-    recording.flush().expect("flush");
+    recording.finish().expect("finish");
 
     let replay = support::output(Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path));
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
@@ -83,7 +85,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
 #[test]
 fn what_finwait_recorded_holds_every_connection_whole() {
     let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("trace.jsonl");
+    let path = folder.path().join("trace.fwr");
     let file = path.to_str().expect("text");
     let namespace = Namespace::new().expect("namespace");
     let finwait = Finwait::attached(&["record", "-w", file, "--netns", &namespace.inode().to_string()]);
