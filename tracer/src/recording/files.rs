@@ -52,6 +52,11 @@ impl Files {
         Ok(files)
     }
 
+    #[cfg(test)]
+    pub(super) fn go_to(&mut self, path: &Path) {
+        self.file = OpenOptions::new().write(true).open(path).unwrap();
+    }
+
     /// Where it writes now.
     pub(super) fn current(&self) -> &Path {
         &self.current

@@ -2,6 +2,7 @@
 //!
 //! Where there is no room for a frame it is left out, which its number tells, and recording goes on with the next.
 
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -75,7 +76,13 @@ impl Recorder {
         tell: Box<dyn FnMut(&str) + Send>,
     ) -> Result<Self, SinkError> {
         let place = crate::sink::safe(&path.display().to_string()).into_owned();
-        Self::new(Files::create(path, config).map(Out::Files), place, tell)
+        let streams = fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+        let out = if streams && !config.rotation.is_on() {
+            File::options().write(true).open(path).map(|file| Out::Stream(Box::new(file), true))
+        } else {
+            Files::create(path, config).map(Out::Files)
+        };
+        Self::new(out, place, tell)
     }
 
     /// Writes to `out`, which messages call `place`.
@@ -107,6 +114,14 @@ impl Recorder {
             lost: Lost::default(),
             tell,
         })
+    }
+
+    /// As if the file were this one: to see what happens where there is no room.
+    #[cfg(test)]
+    pub(super) fn go_to(&mut self, path: &Path) {
+        if let Out::Files(files) = &mut self.out {
+            files.go_to(path);
+        }
     }
 
     /// Writes the frame in the making, if there is anything in it.
