@@ -133,27 +133,30 @@ impl Decoder {
         if mask & !CHANGE_FIELDS != 0 {
             return Err(Fault::Bad("the fields of a transition"));
         }
-        let mut change = match code.checked_sub(1).or(self.last_slot) {
-            Some(slot) => Box::new(self.slots.get(slot).ok_or(Fault::Bad("a slot"))?.clone()),
-            None => Box::new(blank_change()),
+        let slot = match code.checked_sub(1) {
+            Some(slot) if slot < self.slots.len() => slot,
+            Some(_) => return Err(Fault::Bad("a slot")),
+            None => self.make_room(),
         };
+        let change = &mut self.slots[slot];
         (change.at, change.stream, change.seq) = (at, stream, seq);
         (change.old, change.new) = (layout::state(states >> 4)?, layout::state(states & 0xf)?);
-        changed_fields(&mut change, mask, input)?;
+        changed_fields(change, mask, input)?;
         if mask & TASK != 0 {
-            change.task = self.task(input)?;
+            self.slots[slot].task = self.task(input)?;
         }
-        let slot = code.checked_sub(1).unwrap_or_else(|| self.make_room());
-        self.slots[slot].clone_from(&change);
         self.last_slot = Some(slot);
-        Ok(change)
+        Ok(Box::new(self.slots[slot].clone()))
     }
 
+    /// A slot that holds the frame's last transition.
     fn make_room(&mut self) -> usize {
+        let base = self.last_slot.map_or_else(blank_change, |last| self.slots[last].clone());
         let slot = self.filled % SLOTS;
         self.filled += 1;
-        if slot == self.slots.len() {
-            self.slots.push(blank_change());
+        match self.slots.get_mut(slot) {
+            Some(old) => *old = base,
+            None => self.slots.push(base),
         }
         slot
     }
@@ -328,7 +331,7 @@ impl Decoder {
     }
 }
 
-/// `change` is what it is compared with.
+/// `change` is what they are compared with.
 #[inline]
 fn changed_fields(change: &mut StateChange, mask: u64, input: &mut Input<'_>) -> Result<(), Fault> {
     macro_rules! get {
