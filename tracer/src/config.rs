@@ -8,8 +8,9 @@ use finwait_core::{NetNs, TrackerConfig};
 use tracer_common::KernelFilter;
 
 use crate::cli::{
-    Cli, ClosesArgs, ColorChoice, Command, FileError, FilesArgs, FilterArgs, Format, Generate, KernelFilterArgs,
-    LimitArgs, LiveArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
+    Cli, ClosesArgs, ColorChoice, Command, FileError, FilesArgs, FilterArgs, Format, Generate,
+    KernelFilterArgs, LimitArgs, LiveArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, TierChoice,
+    TimeWaitChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 use crate::recording::{RecorderConfig, Rotation};
@@ -332,8 +333,7 @@ fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
 }
 
 fn files(args: &FilesArgs, format: RecordFormat) -> Result<RecorderConfig, ConfigError> {
-    let rotation =
-        Rotation { size: args.rotate_size, age: args.rotate_age, max_total: args.max_total };
+    let rotation = Rotation { size: args.rotate_size, age: args.rotate_age, max_total: args.max_total };
     if rotation.is_on() && format == RecordFormat::Jsonl {
         let flag = if rotation.size.is_some() { "--rotate-size" } else { "--rotate-age" };
         return Err(ConfigError::FilesOfLines { flag });

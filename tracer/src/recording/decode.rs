@@ -50,12 +50,7 @@ impl Decoder {
     ///
     /// # Errors
     /// Where the payload is not what an encoder makes; then `batch` is as it was.
-    pub fn decode(
-        &mut self,
-        payload: &[u8],
-        count: u32,
-        batch: &mut Vec<Observation>,
-    ) -> Result<(), Fault> {
+    pub fn decode(&mut self, payload: &[u8], count: u32, batch: &mut Vec<Observation>) -> Result<(), Fault> {
         let begun = batch.len();
         let decoded = self.all(payload, count, batch);
         if decoded.is_err() {
@@ -283,7 +278,7 @@ impl Decoder {
         if mask & row::HOLDER != 0 {
             socket.holder = self.task(input)?;
         }
-        socket.family = if state & row::INET6 == 0 { Family::Inet } else { Family::Inet6 };
+        socket.family = layout::family(u8::from(state & row::INET6 != 0))?;
         socket.mini = state & row::MINI != 0;
         socket.state = layout::state(state & !(row::INET6 | row::MINI))?;
         self.last_row.clone_from(&socket);

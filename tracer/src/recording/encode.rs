@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use finwait_core::observation::{
-    AcceptEvent, CgroupNames, Counters, DumpBegin, DumpEnd, Host, Resumed, ResetEvent, RetransmitEvent, SocketRow,
-    StateChange, Stream, Subject, Sysctls, Task, TimeWaitEvent,
+    AcceptEvent, CgroupNames, Counters, DumpBegin, DumpEnd, Host, ResetEvent, Resumed, RetransmitEvent,
+    SocketRow, StateChange, Stream, Subject, Sysctls, Task, TimeWaitEvent,
 };
 use finwait_core::{ClockPair, MonoNs, NetNs, Observation, TcpState};
 

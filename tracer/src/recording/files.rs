@@ -130,7 +130,11 @@ impl Files {
 fn open(path: &Path, new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).mode(MODE);
-    if new { options.create_new(true) } else { options.create(true).truncate(true) };
+    if new {
+        options.create_new(true)
+    } else {
+        options.create(true).truncate(true)
+    };
     let file = options.open(path)?;
     if !new && file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(MODE))?;

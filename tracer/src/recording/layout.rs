@@ -1,8 +1,8 @@
 //! What reader and writer have to agree on: numbers of kinds, codes and fields. docs/recording.md has the same tables.
 
 use finwait_core::observation::{
-    CallSite, DumpScope, Family, Program, RetransmitCause, SocketKind, SocketRow, StateChange, Stream, Subject,
-    TcpFields, Tier, TimeWaitChange, TimeWaitSource,
+    CallSite, DumpScope, Family, Program, RetransmitCause, SocketKind, SocketRow, StateChange, Stream,
+    Subject, TcpFields, Tier, TimeWaitChange, TimeWaitSource,
 };
 use finwait_core::{MonoNs, NetNs, TcpState};
 

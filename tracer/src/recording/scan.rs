@@ -7,9 +7,7 @@ use std::io::{self, BufRead};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::frame::{
-    FILE_HEADER, FILE_MAGIC, FRAME_HEADER, FRAME_MAGIC, FileHeader, FrameHeader, checksum,
-};
+use super::frame::{FILE_HEADER, FILE_MAGIC, FRAME_HEADER, FRAME_MAGIC, FileHeader, FrameHeader, checksum};
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -222,9 +222,7 @@ impl Field for Option<SockFlags> {
         let bits = input.byte()?;
         match bits {
             0 => Ok(None),
-            8..16 => {
-                Ok(Some(SockFlags { dead: bits & 1 != 0, done: bits & 2 != 0, linger: bits & 4 != 0 }))
-            }
+            8..16 => Ok(Some(SockFlags { dead: bits & 1 != 0, done: bits & 2 != 0, linger: bits & 4 != 0 })),
             _ => Err(Fault::Bad("the flags of a socket")),
         }
     }

@@ -161,7 +161,8 @@ impl Recorder {
         }
         let (mut number, before) = (self.number, self.before);
         if let Some((observations, payload)) = &self.due {
-            let frame = Frame { kind: FrameKind::Preamble, number, before, observations: *observations, payload };
+            let frame =
+                Frame { kind: FrameKind::Preamble, number, before, observations: *observations, payload };
             frame.put(&mut self.packer, &mut bytes);
             number += 1;
         }
@@ -248,12 +249,8 @@ impl Recorder {
         let switched = files.switch(next);
         self.lost.stays = false;
         self.place = crate::sink::safe(&files.current().display().to_string()).into_owned();
-        self.file = FileHeader {
-            part: self.file.part + 1,
-            number: self.number,
-            before: self.before,
-            ..self.file
-        };
+        self.file =
+            FileHeader { part: self.file.part + 1, number: self.number, before: self.before, ..self.file };
         self.make_due();
         switched.map_err(|source| SinkError::Write { place: self.place.clone(), source })
     }

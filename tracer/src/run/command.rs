@@ -24,7 +24,7 @@ use crate::redact::Redaction;
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, Tap, safe};
-use crate::source::{LiveSource, RecordingSource, RecordingError, Source, SourceError};
+use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
 const OUT_BUFFER: usize = 1 << 16;

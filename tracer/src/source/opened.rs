@@ -8,7 +8,7 @@ use std::time::Duration;
 use finwait_core::Observation;
 
 use super::pipe::Pipe;
-use super::recording::{RecordingError, LineSource};
+use super::recording::{LineSource, RecordingError};
 use super::unpacked::Unpacked;
 use super::{Polled, Source, SourceError, Unread};
 use crate::recording::FrameSource;

@@ -37,7 +37,10 @@ pub enum RecordingError {
         detail: String,
     },
     /// Written by a later version
-    #[error("{place} is a recording of version {found}; this finwait reads up to version {}", crate::recording::frame::VERSION)]
+    #[error(
+        "{place} is a recording of version {found}; this finwait reads up to version {}",
+        crate::recording::frame::VERSION
+    )]
     Version {
         /// Path, or stdin
         place: String,

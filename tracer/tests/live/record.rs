@@ -9,12 +9,12 @@ use finwait_core::record::CloseRecord;
 use finwait_core::{Record, Tracker, TrackerConfig};
 use rustix::process::Signal;
 use tracer::probe::TierChoice;
+use tracer::recording::{Recorder, RecorderConfig};
 use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, catalog};
-use tracer::recording::{Recorder, RecorderConfig};
 use tracer::sink::{Context, JsonSink, Sink, Tap};
-use tracer::source::{RecordingSource, Polled, Source};
+use tracer::source::{Polled, RecordingSource, Source};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
 use crate::support::{self, attach};

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use finwait_core::observation::{
-    AcceptEvent, CallSite, CgroupNames, Comm, Counters, DumpBegin, DumpEnd, DumpScope, Family, Hooks, Host, Numbered,
-    PortBounds, Program, ReasonName, ResetEvent, Resumed, RetransmitCause, RetransmitEvent, Shutdown, SockFlags,
-    SocketKind, SocketRow, StateChange, Stream, Subject, Sysctls, Task, TcpFields, Tier, TimeWaitChange,
-    TimeWaitEvent, TimeWaitSource, Watermark, Workload,
+    AcceptEvent, CallSite, CgroupNames, Comm, Counters, DumpBegin, DumpEnd, DumpScope, Family, Hooks, Host,
+    Numbered, PortBounds, Program, ReasonName, ResetEvent, Resumed, RetransmitCause, RetransmitEvent,
+    Shutdown, SockFlags, SocketKind, SocketRow, StateChange, Stream, Subject, Sysctls, Task, TcpFields, Tier,
+    TimeWaitChange, TimeWaitEvent, TimeWaitSource, Watermark, Workload,
 };
 use finwait_core::{
     BootId, CgroupId, ClockPair, Cookie, MonoNs, NetNs, Observation, Pid, Port, SockAddr, TcpState, WallNs,
@@ -26,38 +26,39 @@ fn from_code<T: core::fmt::Debug>(
     (0..codes).prop_map(move |code| from(code).unwrap())
 }
 
-fn at() -> impl Strategy<Value = MonoNs> {
-    prop_oneof![any::<u64>(), 0..5000u64].prop_map(MonoNs)
+fn at() -> BoxedStrategy<MonoNs> {
+    prop_oneof![any::<u64>(), 0..5000u64].prop_map(MonoNs).boxed()
 }
 
 /// Few, so that later ones are compared with earlier ones.
-fn cookie() -> impl Strategy<Value = Option<Cookie>> {
-    of(prop_oneof![0..5u64, any::<u64>()].prop_map(Cookie))
+fn cookie() -> BoxedStrategy<Option<Cookie>> {
+    of(prop_oneof![0..5u64, any::<u64>()].prop_map(Cookie)).boxed()
 }
 
-fn address() -> impl Strategy<Value = Option<SockAddr>> {
-    of(prop_oneof![0..3u64, any::<u64>()].prop_map(SockAddr))
+fn address() -> BoxedStrategy<Option<SockAddr>> {
+    of(prop_oneof![0..3u64, any::<u64>()].prop_map(SockAddr)).boxed()
 }
 
-fn state() -> impl Strategy<Value = TcpState> {
-    select(&TcpState::ALL[..])
+fn state() -> BoxedStrategy<TcpState> {
+    select(&TcpState::ALL[..]).boxed()
 }
 
-fn port() -> impl Strategy<Value = Option<Port>> {
-    of(any::<u16>().prop_map(Port))
+fn port() -> BoxedStrategy<Option<Port>> {
+    of(any::<u16>().prop_map(Port)).boxed()
 }
 
-fn netns() -> impl Strategy<Value = NetNs> {
-    any::<u32>().prop_map(NetNs)
+fn netns() -> BoxedStrategy<NetNs> {
+    any::<u32>().prop_map(NetNs).boxed()
 }
 
-fn stream() -> impl Strategy<Value = Stream> {
+fn stream() -> BoxedStrategy<Stream> {
     let program = from_code::<Program>(PROGRAMS, layout::program);
     (prop_oneof![0..3u16, any::<u16>()], program, any::<u8>())
         .prop_map(|(cpu, program, depth)| Stream { cpu, program, depth })
+        .boxed()
 }
 
-fn task() -> impl Strategy<Value = Option<Task>> {
+fn task() -> BoxedStrategy<Option<Task>> {
     let comm = any::<[u8; 16]>().prop_map(Comm::from_kernel);
     let who = (0..9u32, prop_oneof![0..3u32, any::<u32>()], comm, of(any::<u64>()));
     let task = (who, any::<[Option<bool>; 2]>(), of(any::<u8>()));
@@ -70,89 +71,88 @@ fn task() -> impl Strategy<Value = Option<Task>> {
         exiting,
         exit_signal,
     }))
+    .boxed()
 }
 
-fn tcp() -> impl Strategy<Value = TcpFields> {
+fn tcp() -> BoxedStrategy<TcpFields> {
     let narrow = any::<([Option<u32>; 9], [Option<u8>; 2], Option<i32>, Option<bool>)>();
-    (narrow, any::<[Option<u64>; 6]>()).prop_map(|((narrow, counts, linger2, is_mptcp), wide)| TcpFields {
-        linger2,
-        snd_una: narrow[0],
-        snd_nxt: narrow[1],
-        write_seq: narrow[2],
-        rcv_nxt: narrow[3],
-        rcv_wup: narrow[4],
-        copied_seq: narrow[5],
-        clock_cache_ns: wide[0],
-        bytes_acked: wide[1],
-        bytes_received: wide[2],
-        srtt_us: narrow[6],
-        rto_ns: wide[3],
-        since_send_ns: wide[4],
-        since_receive_ns: wide[5],
-        total_retrans: narrow[7],
-        retransmits: counts[0],
-        probes_out: counts[1],
-        snd_wnd: narrow[8],
-        is_mptcp,
-    })
+    (narrow, any::<[Option<u64>; 6]>())
+        .prop_map(|((narrow, counts, linger2, is_mptcp), wide)| TcpFields {
+            linger2,
+            snd_una: narrow[0],
+            snd_nxt: narrow[1],
+            write_seq: narrow[2],
+            rcv_nxt: narrow[3],
+            rcv_wup: narrow[4],
+            copied_seq: narrow[5],
+            clock_cache_ns: wide[0],
+            bytes_acked: wide[1],
+            bytes_received: wide[2],
+            srtt_us: narrow[6],
+            rto_ns: wide[3],
+            since_send_ns: wide[4],
+            since_receive_ns: wide[5],
+            total_retrans: narrow[7],
+            retransmits: counts[0],
+            probes_out: counts[1],
+            snd_wnd: narrow[8],
+            is_mptcp,
+        })
+        .boxed()
 }
 
-fn change() -> impl Strategy<Value = StateChange> {
+fn change() -> BoxedStrategy<StateChange> {
     let what = (at(), stream(), any::<u64>(), state(), state(), any::<bool>());
     let ends = (cookie(), address(), any::<[Option<IpAddr>; 2]>(), port(), port(), port());
     let whose = (of(netns()), of(any::<u64>().prop_map(CgroupId)), any::<[Option<u32>; 2]>(), task());
-    let rest = any::<(Option<bool>, Option<[bool; 3]>, Option<[bool; 2]>, [Option<u64>; 2], [Option<i32>; 2])>();
-    (what, ends, whose, rest, tcp()).prop_map(|(what, ends, whose, rest, tcp)| StateChange {
-        at: what.0,
-        stream: what.1,
-        seq: what.2,
-        old: what.3,
-        new: what.4,
-        family: if what.5 { Family::Inet6 } else { Family::Inet },
-        cookie: ends.0,
-        sock_addr: ends.1,
-        local_addr: ends.2[0],
-        remote_addr: ends.2[1],
-        inet_sport: ends.3,
-        num: ends.4,
-        dport: ends.5,
-        netns: whose.0,
-        cgroup: whose.1,
-        inode: rest.3[0],
-        uid: whose.2[0],
-        mark: whose.2[1],
-        lock_owned: rest.0,
-        task: whose.3,
-        flags: rest.1.map(|[dead, done, linger]| SockFlags { dead, done, linger }),
-        shutdown: rest.2.map(|[receive, send]| Shutdown { receive, send }),
-        linger_ns: rest.3[1],
-        err: rest.4[0],
-        err_soft: rest.4[1],
-        tcp,
-    })
+    let rest =
+        any::<(Option<bool>, Option<[bool; 3]>, Option<[bool; 2]>, [Option<u64>; 2], [Option<i32>; 2])>();
+    (what, ends, whose, rest, tcp())
+        .prop_map(|(what, ends, whose, rest, tcp)| StateChange {
+            at: what.0,
+            stream: what.1,
+            seq: what.2,
+            old: what.3,
+            new: what.4,
+            family: if what.5 { Family::Inet6 } else { Family::Inet },
+            cookie: ends.0,
+            sock_addr: ends.1,
+            local_addr: ends.2[0],
+            remote_addr: ends.2[1],
+            inet_sport: ends.3,
+            num: ends.4,
+            dport: ends.5,
+            netns: whose.0,
+            cgroup: whose.1,
+            inode: rest.3[0],
+            uid: whose.2[0],
+            mark: whose.2[1],
+            lock_owned: rest.0,
+            task: whose.3,
+            flags: rest.1.map(|[dead, done, linger]| SockFlags { dead, done, linger }),
+            shutdown: rest.2.map(|[receive, send]| Shutdown { receive, send }),
+            linger_ns: rest.3[1],
+            err: rest.4[0],
+            err_soft: rest.4[1],
+            tcp,
+        })
+        .boxed()
 }
 
-fn subject() -> impl Strategy<Value = Subject> {
+fn subject() -> BoxedStrategy<Subject> {
     let kind = from_code::<SocketKind>(4, layout::socket_kind);
-    (kind, cookie(), address(), of(netns()), any::<[Option<IpAddr>; 2]>(), port(), port()).prop_map(
-        |(kind, cookie, sock_addr, netns, [local_addr, remote_addr], local_port, remote_port)| Subject {
-            kind,
-            cookie,
-            sock_addr,
-            netns,
-            local_addr,
-            local_port,
-            remote_addr,
-            remote_port,
-        },
-    )
+    (kind, cookie(), address(), of(netns()), any::<[Option<IpAddr>; 2]>(), port(), port())
+        .prop_map(|(kind, cookie, sock_addr, netns, [local_addr, remote_addr], local_port, remote_port)| {
+            Subject { kind, cookie, sock_addr, netns, local_addr, local_port, remote_addr, remote_port }
+        })
+        .boxed()
 }
 
-fn event() -> impl Strategy<Value = (MonoNs, Stream, u64, Subject)> {
-    (at(), stream(), any::<u64>(), subject())
+fn event() -> BoxedStrategy<(MonoNs, Stream, u64, Subject)> {
+    (at(), stream(), any::<u64>(), subject()).boxed()
 }
 
-fn hook() -> impl Strategy<Value = Observation> {
+fn hook() -> BoxedStrategy<Observation> {
     let reason = of("[A-Z_]{0,40}".prop_map(|name: String| ReasonName::new(&name)));
     let reset = (event(), of(state()), any::<Option<bool>>(), reason, task()).prop_map(
         |((at, stream, seq, subject), state, answers_segment, reason, task)| {
@@ -178,14 +178,14 @@ fn hook() -> impl Strategy<Value = Observation> {
             Observation::TimeWait(Box::new(event))
         },
     );
-    prop_oneof![reset, retransmit, accept, time_wait]
+    prop_oneof![reset, retransmit, accept, time_wait].boxed()
 }
 
-fn row() -> impl Strategy<Value = SocketRow> {
+fn row() -> BoxedStrategy<SocketRow> {
     let ends = (cookie(), any::<[IpAddr; 2]>(), port(), port());
     let whose = (netns(), of(any::<u64>().prop_map(CgroupId)), any::<[Option<u32>; 2]>(), task());
-    (state(), any::<[bool; 2]>(), ends, whose, any::<[Option<u64>; 2]>()).prop_map(
-        |(state, [mini, inet6], ends, whose, [inode, timer_ns])| SocketRow {
+    (state(), any::<[bool; 2]>(), ends, whose, any::<[Option<u64>; 2]>())
+        .prop_map(|(state, [mini, inet6], ends, whose, [inode, timer_ns])| SocketRow {
             netns: whose.0,
             family: if inet6 { Family::Inet6 } else { Family::Inet },
             state,
@@ -201,13 +201,13 @@ fn row() -> impl Strategy<Value = SocketRow> {
             cgroup: whose.1,
             holder: whose.3,
             timer_ns,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn counters() -> impl Strategy<Value = Counters> {
-    (at(), any::<[u64; 4]>(), any::<[Option<u64>; 2]>()).prop_map(|(at, n, [recursion_missed, rescued])| {
-        Counters {
+fn counters() -> BoxedStrategy<Counters> {
+    (at(), any::<[u64; 4]>(), any::<[Option<u64>; 2]>())
+        .prop_map(|(at, n, [recursion_missed, rescued])| Counters {
             at,
             transitions: n[0],
             lost_ring: n[1],
@@ -215,11 +215,11 @@ fn counters() -> impl Strategy<Value = Counters> {
             rescued,
             decode_errors: n[2],
             hooks_lost: n[3],
-        }
-    })
+        })
+        .boxed()
 }
 
-fn any_host() -> impl Strategy<Value = Host> {
+fn any_host() -> BoxedStrategy<Host> {
     let bounds = any::<Option<(u16, u16)>>();
     let sysctls = (of(netns()), any::<[Option<u32>; 5]>(), bounds).prop_map(|(netns, n, ports)| Sysctls {
         netns,
@@ -232,8 +232,8 @@ fn any_host() -> impl Strategy<Value = Host> {
     });
     let tier = from_code::<Tier>(2, layout::tier);
     let time_wait = from_code::<TimeWaitSource>(4, layout::time_wait_source);
-    (any::<(u32, u128, String, Option<bool>, bool, [bool; 6])>(), tier, at(), time_wait, sysctls).prop_map(
-        |((schema, boot, kernel, rps, filtered, on), tier, since, time_wait, sysctls)| Host {
+    (any::<(u32, u128, String, Option<bool>, bool, [bool; 6])>(), tier, at(), time_wait, sysctls)
+        .prop_map(|((schema, boot, kernel, rps, filtered, on), tier, since, time_wait, sysctls)| Host {
             schema,
             boot_id: BootId(boot),
             kernel,
@@ -251,11 +251,11 @@ fn any_host() -> impl Strategy<Value = Host> {
                 time_wait,
             },
             sysctls,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn described() -> impl Strategy<Value = Observation> {
+fn described() -> BoxedStrategy<Observation> {
     let names = any::<(u64, String, [Option<String>; 4])>().prop_map(|(cgroup, path, names)| {
         let [container, runtime, pod, unit] = names;
         let workload = Workload { path, container, runtime, pod, unit };
@@ -268,9 +268,10 @@ fn described() -> impl Strategy<Value = Observation> {
     let end = (at(), scope(), prop::collection::vec(netns(), 0..4))
         .prop_map(|(at, scope, complete)| Observation::DumpEnd(DumpEnd { at, scope, complete }));
     let numbered = (stream(), any::<u64>()).prop_map(|(stream, seq)| Numbered { stream, seq });
-    let resumed = (at(), counters(), prop::collection::vec(numbered, 0..4)).prop_map(
-        |(at, counters, numbers)| Observation::Resumed(Box::new(Resumed { at, counters, numbers })),
-    );
+    let resumed =
+        (at(), counters(), prop::collection::vec(numbered, 0..4)).prop_map(|(at, counters, numbers)| {
+            Observation::Resumed(Box::new(Resumed { at, counters, numbers }))
+        });
     let watermark = at().prop_map(|at| Observation::Watermark(Watermark { at }));
     prop_oneof![
         any_host().prop_map(Observation::Host),
@@ -283,15 +284,13 @@ fn described() -> impl Strategy<Value = Observation> {
         resumed,
         watermark,
     ]
+    .boxed()
 }
 
 /// Any observation that there can be.
-pub(super) fn observation() -> impl Strategy<Value = Observation> {
-    prop_oneof![
-        change().prop_map(|change| Observation::StateChange(Box::new(change))),
-        hook(),
-        described(),
-    ]
+pub(super) fn observation() -> BoxedStrategy<Observation> {
+    prop_oneof![change().prop_map(|change| Observation::StateChange(Box::new(change))), hook(), described(),]
+        .boxed()
 }
 
 /// A host of this version.

@@ -25,8 +25,7 @@ fn paths(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn name() -> Observation {
-    let workload =
-        Workload { path: "/a".to_owned(), container: None, runtime: None, pod: None, unit: None };
+    let workload = Workload { path: "/a".to_owned(), container: None, runtime: None, pod: None, unit: None };
     Observation::Cgroup(Box::new(CgroupNames { cgroup: CgroupId(7), workload }))
 }
 
@@ -66,8 +65,7 @@ fn files_in_a_row_are_what_one_would_be_and_each_can_be_read_alone() {
     let folder = tempfile::tempdir().unwrap();
     let size = 1 << 20;
     let rotation = Rotation { size: Some(size), ..Rotation::default() };
-    let mut recorder =
-        recorder(&folder.path().join("t"), RecorderConfig { rotation, fsync: Fsync::Never });
+    let mut recorder = recorder(&folder.path().join("t"), RecorderConfig { rotation, fsync: Fsync::Never });
     let mut all = vec![host(), name()];
     all.extend((0..100).flat_map(noise));
     for observation in &all {
@@ -99,8 +97,7 @@ fn files_in_a_row_are_what_one_would_be_and_each_can_be_read_alone() {
 fn a_file_that_is_missing_in_a_row_is_told_by_its_frames() {
     let folder = tempfile::tempdir().unwrap();
     let rotation = Rotation { size: Some(1 << 20), ..Rotation::default() };
-    let mut recorder =
-        recorder(&folder.path().join("t"), RecorderConfig { rotation, fsync: Fsync::Never });
+    let mut recorder = recorder(&folder.path().join("t"), RecorderConfig { rotation, fsync: Fsync::Never });
     let all: Vec<Observation> = std::iter::once(host()).chain((0..100).flat_map(noise)).collect();
     for observation in &all {
         recorder.observation(observation).unwrap();
@@ -114,7 +111,10 @@ fn a_file_that_is_missing_in_a_row_is_told_by_its_frames() {
     let count = unread.unwrap().count();
     assert!(count > 1000, "{count}");
     assert_eq!(read.len() as u64 + count, all.len() as u64);
-    assert_eq!(read.iter().filter(|o| matches!(o, Observation::Host(_) | Observation::Resumed(_))).count(), 1);
+    assert_eq!(
+        read.iter().filter(|o| matches!(o, Observation::Host(_) | Observation::Resumed(_))).count(),
+        1
+    );
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use finwait_core::MonoNs;
 use finwait_core::Observation;
 use finwait_core::observation::Watermark;
-use finwait_core::MonoNs;
 use proptest::prelude::*;
 
 use self::any::{host, observation};
@@ -52,7 +52,9 @@ pub(super) fn recorded(frames: &[Vec<Observation>]) -> Vec<u8> {
 }
 
 /// All that `source` yields, in the batches in which it does, and what it cannot read.
-pub(super) fn read_from(source: &mut dyn Source) -> Result<(Vec<Vec<Observation>>, Option<Unread>), SourceError> {
+pub(super) fn read_from(
+    source: &mut dyn Source,
+) -> Result<(Vec<Vec<Observation>>, Option<Unread>), SourceError> {
     let mut frames = Vec::new();
     loop {
         let mut batch = Vec::new();

@@ -2,8 +2,8 @@ use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Reset, ResetCaus
 use finwait_core::{Claim, Reason};
 
 use super::*;
-use crate::source::UnreadLines;
 use crate::sink::samples::{accounting, both_ends, close, killed, known, owner, time_wait, unproven};
+use crate::source::UnreadLines;
 
 fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {
     CloseRecord {
