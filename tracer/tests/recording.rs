@@ -1,5 +1,6 @@
 //! A binary recording says what the same in text says, today's and those of earlier versions, packed or not, from a file or
 //! a pipe.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
 
 use std::fs;
 use std::io::{Cursor, Write};
@@ -140,8 +141,8 @@ fn what_is_written_today_is_version_1() {
         text.iter().for_each(|observation| encoder.push(observation));
         let bytes = fs::read(fixture(&format!("{name}.v1.fwr"))).unwrap();
         let mut scan = Scan::new(Cursor::new(bytes));
-        assert!(matches!(scan.next().unwrap(), Found::File(header) if header.version == 1));
-        let Found::Frame(header, payload) = scan.next().unwrap() else { panic!("no frame") };
+        assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
+        let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
         assert!(header.packed);
         let payload = zstd::bulk::decompress(&payload, header.unpacked as usize).unwrap();
         assert_eq!(payload, encoder.payload(), "{name}");

@@ -191,7 +191,7 @@ impl Source for FrameSource {
     fn poll(&mut self, batch: &mut Vec<Observation>, _timeout: Duration) -> Result<Polled, SourceError> {
         let begun = batch.len();
         while !self.ended {
-            match self.scan.next().map_err(|source| failed(self.place.clone(), source))? {
+            match self.scan.find().map_err(|source| failed(self.place.clone(), source))? {
                 Found::File(header) => self.file(header)?,
                 Found::Frame(header, payload) => self.frame(&header, &payload, batch),
                 Found::Damage(damage) => self.damage(&damage),

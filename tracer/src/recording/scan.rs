@@ -87,7 +87,7 @@ impl<R: BufRead> Scan<R> {
     ///
     /// # Errors
     /// When the input cannot be read.
-    pub fn next(&mut self) -> io::Result<Found> {
+    pub fn find(&mut self) -> io::Result<Found> {
         loop {
             match self.here() {
                 Here::More(length) if !self.ended => {
