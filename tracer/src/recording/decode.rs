@@ -29,6 +29,14 @@ pub struct Decoder {
     tasks_filled: usize,
 }
 
+/// How far a payload has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    at: usize,
+    /// Observations that are still to be read
+    pub left: u32,
+}
+
 impl Default for Decoder {
     fn default() -> Self {
         Self {
@@ -52,14 +60,16 @@ impl Decoder {
     /// Where the payload is not what an encoder makes; then `batch` is as it was.
     pub fn decode(&mut self, payload: &[u8], count: u32, batch: &mut Vec<Observation>) -> Result<(), Fault> {
         let begun = batch.len();
-        let decoded = self.all(payload, count, batch);
+        let mut place = self.begin(count);
+        let decoded = self.some(payload, &mut place, u32::MAX, batch);
         if decoded.is_err() {
             batch.truncate(begun);
         }
         decoded
     }
 
-    fn all(&mut self, payload: &[u8], count: u32, batch: &mut Vec<Observation>) -> Result<(), Fault> {
+    /// The beginning of another payload of `count` observations.
+    pub fn begin(&mut self, count: u32) -> Place {
         self.last_at = 0;
         self.streams.clear();
         self.slots.clear();
@@ -69,12 +79,28 @@ impl Decoder {
         self.last_row = blank_row();
         self.tasks.clear();
         self.tasks_filled = 0;
-        let mut input = Input::new(payload);
-        for _ in 0..count {
+        Place { at: 0, left: count }
+    }
+
+    /// Appends at most `limit` observations from `place` on in `payload`, which is the one that was begun.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; what was appended before is valid.
+    pub fn some(
+        &mut self,
+        payload: &[u8],
+        place: &mut Place,
+        limit: u32,
+        batch: &mut Vec<Observation>,
+    ) -> Result<(), Fault> {
+        let mut input = Input::new(payload.get(place.at..).ok_or(Fault::Short)?);
+        for _ in 0..place.left.min(limit) {
             let observation = self.observation(&mut input)?;
             batch.push(observation);
+            place.left -= 1;
         }
-        if input.is_empty() { Ok(()) } else { Err(Fault::Long) }
+        place.at = payload.len() - input.len();
+        if place.left > 0 || input.is_empty() { Ok(()) } else { Err(Fault::Long) }
     }
 
     fn observation(&mut self, input: &mut Input<'_>) -> Result<Observation, Fault> {

@@ -26,7 +26,7 @@ mod wire;
 mod writer;
 
 pub use config::{Fsync, RecorderConfig, Rotation};
-pub use decode::Decoder;
+pub use decode::{Decoder, Place};
 pub use encode::Encoder;
 pub use missing::Missing;
 pub use reader::FrameSource;

@@ -21,24 +21,20 @@ impl Packer {
     }
 }
 
-/// Unpacks payloads into one buffer.
-pub(super) struct Unpacker {
-    zstd: Decompressor<'static>,
-    buffer: Vec<u8>,
-}
+/// Unpacks payloads.
+pub(super) struct Unpacker(Decompressor<'static>);
 
 impl Unpacker {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { zstd: Decompressor::new()?, buffer: Vec::new() })
+        Decompressor::new().map(Self)
     }
 
-    /// What `packed` was; `None` where it is nothing packed, or not of `length`.
-    pub(super) fn unpack(&mut self, packed: &[u8], length: u32) -> Option<&[u8]> {
+    /// What `packed` was, into `payload`; whether it was packed, and of `length`.
+    pub(super) fn unpack(&mut self, packed: &[u8], length: u32, payload: &mut Vec<u8>) -> bool {
         let length = length as usize;
-        self.buffer.clear();
-        self.buffer.reserve(length);
-        let unpacked = self.zstd.decompress_to_buffer(packed, &mut self.buffer).ok()?;
-        (unpacked == length).then_some(&self.buffer)
+        payload.clear();
+        payload.reserve(length);
+        self.0.decompress_to_buffer(packed, payload).is_ok_and(|unpacked| unpacked == length)
     }
 }
 
@@ -51,11 +47,13 @@ mod tests {
         let payload = [7; 1000];
         let packed = Packer::new().unwrap().pack(&payload).unwrap();
         let mut unpacker = Unpacker::new().unwrap();
-        assert_eq!(unpacker.unpack(&packed, 1000), Some(&payload[..]));
+        let mut unpacked = Vec::new();
+        assert!(unpacker.unpack(&packed, 1000, &mut unpacked));
+        assert_eq!(unpacked, payload);
         for length in [999, 1001, 0] {
-            assert_eq!(unpacker.unpack(&packed, length), None, "{length}");
+            assert!(!unpacker.unpack(&packed, length, &mut Vec::new()), "{length}");
         }
-        assert_eq!(unpacker.unpack(b"nothing packed", 1000), None);
+        assert!(!unpacker.unpack(b"nothing packed", 1000, &mut unpacked));
     }
 
     #[test]

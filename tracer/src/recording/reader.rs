@@ -8,6 +8,7 @@ use std::time::Duration;
 use finwait_core::Observation;
 use finwait_core::observation::SCHEMA;
 
+use super::decode::Place;
 use super::frame::{FileHeader, FrameHeader, FrameKind, VERSION};
 use super::missing::Missing;
 use super::pack::Unpacker;
@@ -15,11 +16,17 @@ use super::scan::{Damage, Found, Scan};
 use super::{Decoder, Fault};
 use crate::source::{Polled, RecordingError, Source, SourceError, Unread};
 
+/// Observations handed out by one poll: few enough to stay in the processor's caches until they are taken.
+const BATCH: u32 = 256;
+
 /// See the module.
 pub struct FrameSource {
     scan: Scan<Box<dyn BufRead + Send>>,
     unpacker: Unpacker,
     decoder: Decoder,
+    /// Of the frame that is handed out, unpacked
+    payload: Vec<u8>,
+    current: Option<(FrameHeader, Place)>,
     missing: Missing,
     place: String,
     run: Option<Run>,
@@ -54,6 +61,8 @@ impl FrameSource {
             scan: Scan::new(input),
             unpacker,
             decoder: Decoder::default(),
+            payload: Vec::new(),
+            current: None,
             missing: Missing::of(place.clone()),
             place,
             run: None,
@@ -94,30 +103,58 @@ impl FrameSource {
         }
     }
 
-    fn frame(&mut self, header: &FrameHeader, payload: &[u8], batch: &mut Vec<Observation>) {
+    /// Takes in a whole frame, whose observations are handed out afterwards.
+    fn frame(&mut self, header: FrameHeader, payload: &[u8]) {
         self.found = true;
-        self.follow(header);
-        let begun = batch.len();
-        let decoded = match header.kind {
-            FrameKind::Observations | FrameKind::Preamble => self.decode(header, payload, batch),
-            FrameKind::End | FrameKind::Continued => Ok(()),
+        self.follow(&header);
+        if let Some(run) = &mut self.run {
+            run.ended = matches!(header.kind, FrameKind::End | FrameKind::Continued);
+        }
+        let place = self.decoder.begin(header.observations);
+        let whole = if header.packed {
+            self.unpacker.unpack(payload, header.unpacked, &mut self.payload)
+        } else {
+            self.payload.clear();
+            self.payload.extend_from_slice(payload);
+            true
         };
+        if whole {
+            self.current = Some((header, place));
+        } else {
+            self.senseless(&header, place, Fault::Bad("what is packed in it"));
+        }
+    }
+
+    /// Hands out more of the frame that was taken in. A preamble is judged as a whole.
+    fn hand_out(&mut self, header: FrameHeader, mut place: Place, batch: &mut Vec<Observation>) {
+        let begun = batch.len();
+        let preamble = header.kind == FrameKind::Preamble;
+        let limit = if preamble { u32::MAX } else { BATCH };
+        let decoded = self.decoder.some(&self.payload, &mut place, limit, batch);
         let (known, broken) = self.run.map_or((false, false), |run| (run.begun, run.broken));
-        if header.kind == FrameKind::Preamble && known {
+        if preamble && known {
             drop_known(batch, begun, broken);
         }
         if let Some(run) = &mut self.run {
-            run.ended = matches!(header.kind, FrameKind::End | FrameKind::Continued);
             run.begun |= batch.len() > begun;
-            run.broken |= decoded.is_err();
         }
-        if let Err(fault) = decoded {
-            let observations = if header.kind == FrameKind::Observations { header.observations } else { 0 };
-            let detail = format!("frame {}: {fault}", header.number);
-            self.missing.gap(1, observations.into());
-            self.missing.damages += 1;
-            self.missing.first.get_or_insert((self.scan.offset(), detail));
+        match decoded {
+            Ok(()) => self.current = (place.left > 0).then_some((header, place)),
+            Err(fault) => self.senseless(&header, place, fault),
         }
+    }
+
+    /// Counts what is left of a whole frame that makes no sense.
+    fn senseless(&mut self, header: &FrameHeader, place: Place, fault: Fault) {
+        self.current = None;
+        if let Some(run) = &mut self.run {
+            run.broken = true;
+        }
+        let counts = header.kind == FrameKind::Observations;
+        self.missing.gap(1, if counts { place.left.into() } else { 0 });
+        self.missing.damages += 1;
+        let detail = format!("frame {}: {fault}", header.number);
+        self.missing.first.get_or_insert((self.scan.offset(), detail));
     }
 
     /// Takes note of what is missing ahead of this frame.
@@ -141,18 +178,16 @@ impl FrameSource {
         self.run = Some(run);
     }
 
-    fn decode(
-        &mut self,
-        header: &FrameHeader,
-        payload: &[u8],
-        batch: &mut Vec<Observation>,
-    ) -> Result<(), Fault> {
-        let payload = if header.packed {
-            self.unpacker.unpack(payload, header.unpacked).ok_or(Fault::Bad("what is packed in it"))?
-        } else {
-            payload
-        };
-        self.decoder.decode(payload, header.observations, batch)
+    /// Finds the next frame; or there is none, now or at all.
+    fn look_on(&mut self) -> Result<Option<Polled>, RecordingError> {
+        match self.scan.find().map_err(|source| failed(self.place.clone(), source))? {
+            Found::File(header) => self.file(header)?,
+            Found::Frame(header, payload) => self.frame(header, &payload),
+            Found::Damage(damage) => self.damage(&damage),
+            Found::Pending => return Ok(Some(Polled::Idle)),
+            Found::End => return self.end().map(Some),
+        }
+        Ok(None)
     }
 
     fn end(&mut self) -> Result<Polled, RecordingError> {
@@ -187,16 +222,14 @@ fn schema_of(batch: &[Observation]) -> Option<u32> {
 }
 
 impl Source for FrameSource {
-    /// Hands out a frame at a time.
+    /// Hands out a frame, or a part of it, at a time.
     fn poll(&mut self, batch: &mut Vec<Observation>, _timeout: Duration) -> Result<Polled, SourceError> {
         let begun = batch.len();
         while !self.ended {
-            match self.scan.find().map_err(|source| failed(self.place.clone(), source))? {
-                Found::File(header) => self.file(header)?,
-                Found::Frame(header, payload) => self.frame(&header, &payload, batch),
-                Found::Damage(damage) => self.damage(&damage),
-                Found::Pending => return Ok(Polled::Idle),
-                Found::End => return Ok(self.end()?),
+            if let Some((header, place)) = self.current.take() {
+                self.hand_out(header, place, batch);
+            } else if let Some(polled) = self.look_on()? {
+                return Ok(polled);
             }
             if let Some(found) = schema_of(&batch[begun..]) {
                 return Err(RecordingError::Schema { place: self.place.clone(), found }.into());

@@ -59,6 +59,10 @@ impl<'a> Input<'a> {
         Self { rest }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -150,6 +150,13 @@ fn a_recording_gives_back_its_frames_and_nothing_is_missing() {
 }
 
 #[test]
+fn a_large_frame_comes_in_parts() {
+    let all: Vec<_> = std::iter::once(host()).chain(any::many(400)).collect();
+    let (read, unread) = read(&recorded(std::slice::from_ref(&all))).unwrap();
+    assert_eq!((read.len(), read.concat(), unread), (4, all, None));
+}
+
+#[test]
 fn the_same_observations_give_the_same_bytes() {
     let frames = [vec![host()], any::many(3000)];
     assert_eq!(recorded(&frames), recorded(&frames));
