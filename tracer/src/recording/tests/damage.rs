@@ -124,6 +124,26 @@ fn frames_that_were_taken_out_whole_are_missing_by_their_numbers() {
 }
 
 #[test]
+fn a_whole_frame_that_makes_no_sense_is_counted_and_passed_over() {
+    let whole = recorded(&frames());
+    let place = places(&whole)[2].clone();
+    let header = FrameHeader::read(&whole[place.clone()]).unwrap();
+    for changed in [
+        FrameHeader { observations: header.observations + 1, ..header },
+        FrameHeader { packed: !header.packed, unpacked: header.unpacked + 1, ..header },
+    ] {
+        let mut bytes = whole.clone();
+        bytes[place.start..place.start + FRAME_HEADER].copy_from_slice(&changed.to_bytes());
+        let (read, unread) = read(&bytes).unwrap();
+        let known: Vec<_> = read.concat().into_iter().filter(|o| *o != mark(2)).collect();
+        assert_eq!(known, left(|at| at == 2).concat());
+        let missing = missing(unread);
+        assert_eq!((missing.damages, missing.frames, missing.observations, missing.unfinished), (1, 1, 1, 0));
+        assert!(missing.first.unwrap().1.starts_with("frame 2: "));
+    }
+}
+
+#[test]
 fn damage_is_told_in_a_sentence() {
     let whole = recorded(&frames());
     let place = places(&whole)[4].clone();

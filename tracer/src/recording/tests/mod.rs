@@ -4,7 +4,7 @@ mod any;
 mod damage;
 mod files;
 
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ impl Shared {
 }
 
 impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -154,6 +154,25 @@ fn a_large_frame_comes_in_parts() {
     let all: Vec<_> = std::iter::once(host()).chain(any::many(400)).collect();
     let (read, unread) = read(&recorded(std::slice::from_ref(&all))).unwrap();
     assert_eq!((read.len(), read.concat(), unread), (4, all, None));
+}
+
+/// Hands out a few bytes, then has to be asked again.
+struct Halting(Cursor<Vec<u8>>, bool);
+
+impl io::Read for Halting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 = !self.1;
+        let some = buffer.len().min(7);
+        if self.1 { Err(io::ErrorKind::WouldBlock.into()) } else { self.0.read(&mut buffer[..some]) }
+    }
+}
+
+#[test]
+fn a_pipe_that_halts_anywhere_is_waited_for() {
+    let frames = vec![vec![host()], any::many(20), vec![mark(2)]];
+    let input = io::BufReader::new(Halting(Cursor::new(recorded(&frames)), false));
+    let mut source = FrameSource::new(Box::new(input), "a pipe".to_owned()).unwrap();
+    assert_eq!(read_from(&mut source).unwrap(), (frames, None));
 }
 
 #[test]
