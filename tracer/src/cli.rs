@@ -15,6 +15,7 @@ mod keys;
 mod live;
 mod output;
 mod parse;
+mod record;
 mod serve;
 mod stuck;
 mod value;
@@ -24,6 +25,7 @@ pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
 pub use parse::{ParseError, parse};
+pub use record::{FilesArgs, RecordArgs, RecordFormat};
 #[cfg(feature = "otlp")]
 pub use serve::OtlpArgs;
 pub use serve::ServeArgs;
@@ -110,33 +112,6 @@ pub struct ClosesArgs {
     /// Join the two ends of a connection within this host into one line; the first waits up to 1 s for the other
     #[arg(long, help_heading = "Output")]
     pub both_ends: bool,
-}
-
-/// Flags of `record`.
-#[derive(Debug, Args)]
-pub struct RecordArgs {
-    /// Form of the recording
-    #[arg(short, long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
-    pub output: RecordFormat,
-    /// Write to this file instead of stdout; a file that exists is replaced
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
-    pub write: Option<PathBuf>,
-    /// Where observations come from
-    #[command(flatten)]
-    pub live: LiveArgs,
-    /// Which transitions are recorded
-    #[command(flatten)]
-    pub filter: KernelFilterArgs,
-    /// Until when
-    #[command(flatten)]
-    pub limits: LimitArgs,
-}
-
-/// Forms of a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum RecordFormat {
-    /// One JSON object a line
-    Jsonl,
 }
 
 /// Flags of `doctor`.

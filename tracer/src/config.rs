@@ -8,10 +8,12 @@ use finwait_core::{NetNs, TrackerConfig};
 use tracer_common::KernelFilter;
 
 use crate::cli::{
-    self, Cli, ClosesArgs, ColorChoice, Command, FileError, FilterArgs, Format, Generate, KernelFilterArgs,
-    LimitArgs, LiveArgs, RecordArgs, ServeArgs, StuckArgs, TierChoice, TimeWaitChoice, ViewArgs,
+    Cli, ClosesArgs, ColorChoice, Command, FileError, FilesArgs, FilterArgs, Format, Generate,
+    KernelFilterArgs, LimitArgs, LiveArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, TierChoice,
+    TimeWaitChoice, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
+use crate::recording::{RecorderConfig, Rotation};
 
 mod places;
 mod serve;
@@ -58,6 +60,15 @@ pub enum ConfigError {
         ports: usize,
         /// Entries of the table of namespaces
         netns: usize,
+    },
+    /// --max-total without room for two files
+    #[error("--max-total is less than two files of --rotate-size: the one being written could not be kept")]
+    TotalTooSmall,
+    /// Files of lines
+    #[error("{flag} is for binary recordings: leave out -o jsonl")]
+    FilesOfLines {
+        /// The flag
+        flag: &'static str,
     },
     /// Time-wait sockets as CSV
     #[error("--time-waits has no rows in CSV, whose columns are those of closes: take -o json for both")]
@@ -167,6 +178,10 @@ pub struct View {
 pub struct Recording {
     /// Where to; `None` is stdout
     pub path: Option<PathBuf>,
+    /// In which form
+    pub format: RecordFormat,
+    /// How it is kept
+    pub files: RecorderConfig,
     /// Where from
     pub live: Live,
     /// Until when
@@ -311,9 +326,24 @@ fn record(args: RecordArgs) -> Result<Recording, ConfigError> {
             netns: tracer_common::FILTER_NETNS,
         });
     }
-    let cli::RecordFormat::Jsonl = args.output;
+    let files = files(&args.files, args.output)?;
     let path = args.write.filter(|path| path != Path::new("-"));
-    Ok(Recording { path, live: live(&args.live, &filter)?, limits: limits(&args.limits) })
+    let (live, limits) = (live(&args.live, &filter)?, limits(&args.limits));
+    Ok(Recording { path, format: args.output, files, live, limits })
+}
+
+fn files(args: &FilesArgs, format: RecordFormat) -> Result<RecorderConfig, ConfigError> {
+    let rotation = Rotation { size: args.rotate_size, age: args.rotate_age, max_total: args.max_total };
+    if rotation.is_on() && format == RecordFormat::Jsonl {
+        let flag = if rotation.size.is_some() { "--rotate-size" } else { "--rotate-age" };
+        return Err(ConfigError::FilesOfLines { flag });
+    }
+    if let (Some(size), Some(total)) = (rotation.size, rotation.max_total)
+        && total < size.saturating_mul(2)
+    {
+        return Err(ConfigError::TotalTooSmall);
+    }
+    Ok(RecorderConfig { rotation, fsync: args.fsync })
 }
 
 fn stuck(args: &StuckArgs) -> Result<Stuck, ConfigError> {

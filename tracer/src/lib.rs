@@ -4,6 +4,7 @@
 //! * [`probe`] the kernel edge: loading, attaching, reading what the programs send
 //! * [`source`] where observations come from: the kernel, a recording
 //! * [`probe`] the kernel edge: load, attach, read
+//! * [`recording`] the binary form of recordings: frames of observations, whole or not there at all
 //! * [`run`] the one event loop, and what ends it
 //! * [`filter`] which records are shown, and the kernel's share of that
 //! * [`redact`] what is withheld of peers
@@ -22,6 +23,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod filter;
 pub mod probe;
+pub mod recording;
 pub mod redact;
 pub mod run;
 pub mod scenario;

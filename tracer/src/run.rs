@@ -148,12 +148,12 @@ impl<'a> Run<'a> {
             }
             let Some(left) = self.time_left() else { return Ok(Ended::Duration) };
             batch.clear();
-            let polled = source.poll(&mut batch, wait.min(left))?;
+            let polled = source.poll(&mut batch, wait.min(left).min(self.patience()))?;
             if let Some(ended) = self.take(&batch)? {
                 return Ok(ended);
             }
             self.begin()?;
-            if !batch.is_empty() {
+            if !batch.is_empty() || self.patience().is_zero() {
                 self.flush()?;
             }
             if let Some(sink) = &mut self.outputs.sink {
@@ -165,6 +165,11 @@ impl<'a> Run<'a> {
                 Polled::End => return Ok(self.end_of_source(stop)),
             };
         }
+    }
+
+    /// For how long the outputs can do without being flushed.
+    fn patience(&self) -> Duration {
+        self.outputs.tap.as_ref().map_or(Duration::MAX, |tap| tap.patience())
     }
 
     /// A source that was waiting on the stop descriptor may say that it is at its end because of that.
@@ -369,8 +374,9 @@ impl<'a> Run<'a> {
     fn write_end(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         if let Some(sink) = &mut self.outputs.sink {
             sink.finish(verdict)?;
+            sink.flush()?;
         }
-        self.flush()
+        self.outputs.tap.as_mut().map_or(Ok(()), |tap| tap.finish())
     }
 
     fn verdict(&self, ended: Ended, source: &dyn Source) -> Verdict {
@@ -384,7 +390,7 @@ impl<'a> Run<'a> {
             },
             accounting: self.tracker.accounting(),
             fates: self.tracker.fates(),
-            unread: source.unread().cloned(),
+            unread: source.unread(),
             tally: Tally { hurried: self.pairing.as_ref().map_or(0, Pairing::hurried), ..self.tally.clone() },
         }
     }

@@ -1,6 +1,7 @@
 //! What is made of records. A sink knows no source; it is told the clocks and the host as the stream names them.
 
 use std::io;
+use std::time::Duration;
 
 use finwait_core::observation::Host;
 use finwait_core::{ClockPair, Grouping, MonoNs, Observation, Record, Tracker};
@@ -78,11 +79,24 @@ pub trait Tap {
     /// When it cannot be written.
     fn observation(&mut self, observation: &Observation) -> Result<(), SinkError>;
 
-    /// Whatever was written gets to the reader.
+    /// After every batch: what was written gets to the reader soon enough.
     ///
     /// # Errors
     /// When it cannot be written.
     fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// For how long it can do without [`Tap::flush`].
+    fn patience(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
 }
 
 /// What the stream says about itself.

@@ -1,19 +1,24 @@
 //! Where observations come from. A source knows no sink; the loop in [`crate::run`] stands between them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use finwait_core::Observation;
 
 use crate::probe::ProgramCosts;
+use crate::recording::Missing;
 
 mod lines;
 mod live;
+mod opened;
 mod pipe;
 mod recording;
+mod unpacked;
 
 pub use live::LiveSource;
-pub use recording::{RecordingError, RecordingSource};
+pub use opened::RecordingSource;
+pub use recording::RecordingError;
 
 /// A stream of observations. The first is always [`Observation::Host`].
 pub trait Source {
@@ -29,7 +34,7 @@ pub trait Source {
     fn close(&mut self);
 
     /// Input that could not be read, where the source itself reads it.
-    fn unread(&self) -> Option<&Unread> {
+    fn unread(&self) -> Option<Unread> {
         None
     }
 
@@ -50,9 +55,46 @@ pub enum Polled {
     End,
 }
 
-/// Lines of a recording that could not be read.
+/// Input that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub enum Unread {
+    /// Lines of a text recording
+    Lines(UnreadLines),
+    /// Of a binary recording
+    Frames(Missing),
+}
+
+impl Unread {
+    /// How much it is, at least.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Lines(unread) => unread.lines,
+            Self::Frames(missing) => missing.count(),
+        }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lines(unread) => write!(
+                f,
+                "{} {} of {} could not be read; the first is line {}: {}",
+                unread.lines,
+                if unread.lines == 1 { "line" } else { "lines" },
+                unread.place,
+                unread.first_line,
+                unread.detail
+            ),
+            Self::Frames(missing) => missing.fmt(f),
+        }
+    }
+}
+
+/// Lines that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadLines {
     /// How many
     pub lines: u64,
     /// Number of the first, from 1

@@ -12,8 +12,10 @@ use crate::time::{ClockPair, MonoNs};
 mod comm;
 mod hooks;
 mod reason_name;
+mod resumed;
 mod sockets;
 mod state_name;
+mod sysctls;
 mod workload;
 
 pub use comm::Comm;
@@ -22,7 +24,9 @@ pub use hooks::{
     TimeWaitChange, TimeWaitEvent, TimeWaitSource,
 };
 pub use reason_name::ReasonName;
+pub use resumed::{Numbered, Resumed};
 pub use sockets::{CgroupNames, DumpBegin, DumpEnd, DumpScope, SocketRow};
+pub use sysctls::{PortBounds, Sysctls};
 pub use workload::Workload;
 
 /// One thing that was seen.
@@ -55,6 +59,8 @@ pub enum Observation {
     DumpEnd(DumpEnd),
     /// What a cgroup is called.
     Cgroup(Box<CgroupNames>),
+    /// What follows is the rest of a stream.
+    Resumed(Box<Resumed>),
 }
 
 impl Observation {
@@ -74,7 +80,8 @@ impl Observation {
             | Self::DumpBegin(_)
             | Self::Socket(_)
             | Self::DumpEnd(_)
-            | Self::Cgroup(_) => None,
+            | Self::Cgroup(_)
+            | Self::Resumed(_) => None,
         }
     }
 }
@@ -103,6 +110,9 @@ pub struct Host {
     /// Which hooks beyond the transitions are in force
     #[serde(default)]
     pub hooks: Hooks,
+    /// Settings that say how long the kernel keeps what is closing
+    #[serde(default, skip_serializing_if = "Sysctls::is_empty")]
+    pub sysctls: Sysctls,
 }
 
 /// Schema number of the observation stream.

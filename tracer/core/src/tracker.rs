@@ -162,6 +162,7 @@ impl Tracker {
             Observation::Socket(row) => self.row(row),
             Observation::DumpEnd(end) => self.dump_end(end),
             Observation::Cgroup(names) => self.workloads.learn(names),
+            Observation::Resumed(resumed) => self.audit.resume(resumed),
         }
     }
 

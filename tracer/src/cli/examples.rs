@@ -7,8 +7,8 @@ Examples:
   Every transition of connections to or from port 443:
     finwait states -L 443
   Record now, look later and elsewhere:
-    finwait record -w trace.jsonl --duration 1m
-    finwait closes -r trace.jsonl
+    finwait record -w trace.fwr --duration 1m
+    finwait closes -r trace.fwr
 
 `finwait <COMMAND> --help` has more for each command.";
 
@@ -23,7 +23,7 @@ Examples:
   As a file says, once it is known to make sense:
     finwait serve --config /etc/finwait.toml --check-config
   Of a recording:
-    finwait serve -r trace.jsonl --web.listen-address 127.0.0.1:8080";
+    finwait serve -r trace.fwr --web.listen-address 127.0.0.1:8080";
 
 pub(super) const STATES: &str = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
   As JSON, to look for what stayed in CLOSE_WAIT for over a second:
     finwait states -o json | jq 'select(.old_state == \"CLOSE_WAIT\" and .in_old_state_ns > 1e9)'
   From a recording:
-    finwait states -r trace.jsonl
+    finwait states -r trace.fwr
 
 MS is the time spent in OLDSTATE. `?` stands for what is not known.";
 
@@ -65,13 +65,18 @@ no plain close(): shutdown, exit, killed and the signal. What stands out takes t
 pub(super) const RECORD: &str = "\
 Examples:
   One minute into a file:
-    finwait record -w trace.jsonl --duration 1m
-  Port 443 alone, packed:
-    finwait record -L 443 | gzip > trace.jsonl.gz
-  Reading it again:
-    finwait closes -r trace.jsonl
+    finwait record -w trace.fwr --duration 1m
+  Always, the last 2 GiB or so of it, an hour or 64 MiB a file:
+    finwait record -w /var/lib/finwait/trace.fwr --rotate-age 1h --rotate-size 64M --max-total 2G
+  Port 443 alone, to another host:
+    finwait record -L 443 | ssh store 'cat > trace.fwr'
+  Reading it again, all files in a row, or one:
+    cat trace.fwr.* | finwait closes -r -
+    finwait closes -r trace.fwr.000007
+  As JSON lines:
+    finwait record -o jsonl | jq 'select(.observation == \"reset\")'
 
-A recording is not filtered by process, address or cgroup: do that when it is read.";
+A recording is not filtered by process, address or cgroup: do that when it is read. Its files are for their owner alone.";
 
 pub(super) const STUCK: &str = "\
 Examples:

@@ -23,6 +23,10 @@ const COMM_BYTES: usize = 15;
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Hexadecimal digits of a container's id.
 const CONTAINER_ID: usize = 64;
+/// Smallest file of a recording: a few frames.
+const MIN_FILE_BYTES: u64 = 1 << 20;
+/// Shortest time for one, likewise.
+const MIN_FILE_AGE: Duration = Duration::from_secs(1);
 const MAX_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
 /// finwait's own network namespace.
@@ -126,6 +130,19 @@ pub(super) fn ring_bytes(text: &str) -> Result<u32, String> {
         .and_then(|bytes| u32::try_from(bytes).ok())
         .filter(|bytes| bytes.is_power_of_two() && (MIN_RING_BYTES..=MAX_RING_BYTES).contains(bytes))
         .ok_or_else(|| "expected a power of two from 4K to 1G, such as 8M or 64MiB".to_owned())
+}
+
+pub(super) fn file_size(text: &str) -> Result<u64, String> {
+    size(text)
+        .filter(|bytes| *bytes >= MIN_FILE_BYTES)
+        .ok_or_else(|| "expected a size of at least 1M, such as 64M or 2GiB".to_owned())
+}
+
+pub(super) fn file_age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|age| *age >= MIN_FILE_AGE)
+        .ok_or_else(|| "expected a time of at least 1s, such as 1h".to_owned())
 }
 
 fn size(text: &str) -> Option<u64> {
@@ -237,6 +254,16 @@ mod tests {
         for text in ["0", "2K", "3M", "2G", "8MB", "M", "", "8.5M", "99999999999999999999G"] {
             assert!(ring_bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn files_of_a_recording_have_room_for_some_frames() {
+        assert_eq!((file_size("1M"), file_size("2GiB")), (Ok(1 << 20), Ok(2 << 30)));
+        assert_eq!(file_age("90m"), Ok(Duration::from_secs(5400)));
+        for text in ["1023K", "0", "64", "M", ""] {
+            assert!(file_size(text).is_err(), "{text}");
+        }
+        assert!(file_age("999ms").is_err() && file_age("1").is_err());
     }
 
     #[test]

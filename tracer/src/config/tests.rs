@@ -31,6 +31,9 @@ fn filters_that_cannot_match_are_refused_with_the_flag_that_is_to_blame() {
         ("finwait states --netns /nonexistent/ns/net", "/nonexistent/ns/net"),
         ("finwait states --cgroup /nonexistent", "/nonexistent"),
         ("finwait record -L 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "at most 16 ports"),
+        ("finwait record -w t -o jsonl --rotate-size 1M", "--rotate-size is for binary recordings"),
+        ("finwait record -w t -o jsonl --rotate-age 1h", "--rotate-age is for binary recordings"),
+        ("finwait record -w t --rotate-size 64M --max-total 127M", "less than two files of --rotate-size"),
         ("finwait generate man nothing", "no command \"nothing\""),
     ] {
         let message = refused(words);
@@ -49,6 +52,7 @@ fn filters_that_can_match_are_let_through() {
         "finwait closes -L 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17",
         "finwait closes --tier classic -L 443",
         "finwait closes --comm nginx -r trace.jsonl",
+        "finwait record -w t --rotate-size 64M --rotate-age 1h --max-total 128M --fsync frame",
         "finwait record -L 80,80,80,80,80,80,80,80,80,80,80,80,80,80,80,80,80",
     ] {
         configured(words).unwrap_or_else(|error| panic!("{words}: {error}"));

@@ -25,6 +25,7 @@ pub mod preflight;
 mod privileges;
 mod reset_reasons;
 mod ring;
+pub mod sysctls;
 
 pub use call_sites::CallSites;
 pub use costs::{ProgramCost, ProgramCosts};

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::signals::{Signals, SuperviseError};
 use super::{Outputs, Plan, RunError, Stop, run};
-use crate::cli::{Cli, ColorChoice, Format, Generate, Shell};
+use crate::cli::{Cli, ColorChoice, Format, Generate, RecordFormat, Shell};
 use crate::config::{
     Action, ConfigError, Limits, Live, Origin, Output, Recording, RecordingPath, Serve, Subject, View,
 };
@@ -18,11 +18,12 @@ use crate::demo::{self, DemoError};
 use crate::doctor;
 use crate::filter::Filter;
 use crate::probe::HostReport;
+use crate::recording::Recorder;
 use crate::redact::Redaction;
 #[cfg(feature = "otlp")]
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
-use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
+use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, Tap, safe};
 use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
@@ -55,6 +56,9 @@ pub enum CommandError {
     /// The run could not be watched over
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+    /// A binary recording would go to a terminal
+    #[error("a binary recording is not for a terminal: give -w FILE, or -o jsonl")]
+    Terminal,
     /// `doctor` found that nothing can be observed
     #[error("this host does not let finwait observe its kernel: see above")]
     Unfit,
@@ -71,7 +75,7 @@ impl CommandError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Run(RunError::FilterNeedsTpBtf { .. }) => 2,
+            Self::Config(_) | Self::Terminal | Self::Run(RunError::FilterNeedsTpBtf { .. }) => 2,
             _ => 1,
         }
     }
@@ -177,10 +181,7 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
 
 fn record(recording: &Recording) -> Result<(), CommandError> {
     let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
-    let mut tap = match &recording.path {
-        Some(path) => RecordingSink::create(path)?,
-        None => RecordingSink::new(stdout()?, "stdout".to_owned()),
-    };
+    let mut tap = tap(recording)?;
     let mut source = open_live(&recording.live, &stop)?;
     let plan = Plan {
         subject: None,
@@ -193,10 +194,24 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
-        run(source.as_mut(), Outputs { sink: None, tap: Some(&mut tap) }, &plan, stop)
+        run(source.as_mut(), Outputs { sink: None, tap: Some(tap.as_mut()) }, &plan, stop)
     })??;
     tell(&verdict.for_people(None));
     Ok(())
+}
+
+fn tap(recording: &Recording) -> Result<Box<dyn Tap + Send>, CommandError> {
+    let place = "stdout".to_owned();
+    let tell = |text: &str| tell(&format!("finwait: {text}"));
+    Ok(match (recording.format, &recording.path) {
+        (RecordFormat::Jsonl, Some(path)) => Box::new(RecordingSink::create(path)?),
+        (RecordFormat::Jsonl, None) => Box::new(RecordingSink::new(stdout()?, place)),
+        (RecordFormat::Binary, Some(path)) => {
+            Box::new(Recorder::create(path, recording.files, Box::new(tell))?)
+        }
+        (RecordFormat::Binary, None) if io::stdout().is_terminal() => return Err(CommandError::Terminal),
+        (RecordFormat::Binary, None) => Box::new(Recorder::stream(stdout()?, place)?),
+    })
 }
 
 type BoxedSource = Box<dyn Source + Send>;

@@ -48,6 +48,7 @@ pub(crate) fn host(tier: Tier) -> Host {
         rps: Some(false),
         filtered: false,
         hooks: finwait_core::observation::Hooks::default(),
+        sysctls: finwait_core::observation::Sysctls::default(),
     }
 }
 

@@ -53,17 +53,17 @@ pub struct Verdict {
     pub accounting: Accounting,
     /// What became of the connections
     pub fates: Fates,
-    /// Lines of the input that could not be read
+    /// Input that could not be read
     pub unread: Option<Unread>,
     /// What was shown
     pub tally: Tally,
 }
 
 impl Verdict {
-    /// Records of the kernel and lines of a recording that could not be read.
+    /// Records of the kernel, and lines or observations of a recording, that could not be read.
     #[must_use]
     pub fn decode_errors(&self) -> u64 {
-        self.accounting.decode_errors.saturating_add(self.unread.as_ref().map_or(0, |unread| unread.lines))
+        self.accounting.decode_errors.saturating_add(self.unread.as_ref().map_or(0, Unread::count))
     }
 
     /// The verdict on what was shown; `None` for a recording, where nothing was.
@@ -79,7 +79,7 @@ impl Verdict {
         lines.extend(self.tally.time_waits());
         lines.push(self.saw());
         lines.push(Books(self).to_string());
-        lines.extend(self.unread.as_ref().map(unread));
+        lines.extend(self.unread.as_ref().map(ToString::to_string));
         lines.join("\n")
     }
 
@@ -169,16 +169,6 @@ fn resets(tally: &Tally) -> Option<String> {
             Some(format!("{all}, {} sent{sender}, {} received", count(sent), count(received)))
         }
     }
-}
-
-fn unread(unread: &Unread) -> String {
-    format!(
-        "{} of {} could not be read; the first is line {}: {}",
-        counted(unread.lines, "line", "lines"),
-        unread.place,
-        unread.first_line,
-        unread.detail
-    )
 }
 
 /// The books in one line, by the names of the summary.

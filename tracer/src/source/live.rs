@@ -12,6 +12,7 @@ use finwait_core::{MonoNs, Observation};
 use super::{Polled, Source, SourceError};
 use crate::config::Live;
 use crate::probe::host::{boot_id, clock_pair, kernel_release, rps};
+use crate::probe::sysctls::sysctls;
 use crate::probe::{Batch, Decoder, KernelCounters, Probe, ProbeConfig, ProgramCosts, RingReader, Stop};
 
 mod listing;
@@ -286,5 +287,6 @@ fn host(probe: &Probe) -> Result<Host, SourceError> {
         rps: rps(),
         filtered: probe.is_filtered(),
         hooks: probe.hooks(),
+        sysctls: sysctls(),
     })
 }

@@ -1,19 +1,16 @@
-//! A recording as a source: one observation a line, the host first.
+//! A recording in text as a source: one observation a line, the host first.
 //!
 //! The file is untrusted. A line that cannot be read is counted and passed over; a file whose first line is no host is
 //! no recording at all.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::io::{self, BufRead};
 use std::time::Duration;
 
 use finwait_core::Observation;
 use finwait_core::observation::SCHEMA;
 
 use super::lines::{Line, Lines};
-use super::pipe::Pipe;
-use super::{Polled, Source, SourceError, Unread};
+use super::{Polled, Source, SourceError, Unread, UnreadLines};
 
 /// Observations handed out by one poll: many enough to be cheap, few enough to notice a stop.
 const BATCH: usize = 1024;
@@ -39,6 +36,17 @@ pub enum RecordingError {
         /// What its first line is
         detail: String,
     },
+    /// Written by a later version
+    #[error(
+        "{place} is a recording of version {found}; this finwait reads up to version {}",
+        crate::recording::frame::VERSION
+    )]
+    Version {
+        /// Path, or stdin
+        place: String,
+        /// The recording's version
+        found: u16,
+    },
     /// Written by another version
     #[error("{place} is a recording of schema {found}; this finwait reads schema {}", SCHEMA)]
     Schema {
@@ -50,37 +58,18 @@ pub enum RecordingError {
 }
 
 /// See the module.
-pub struct RecordingSource {
+pub(super) struct LineSource {
     lines: Lines<Box<dyn BufRead + Send>>,
     place: String,
     line_number: u64,
-    unread: Option<Unread>,
+    unread: Option<UnreadLines>,
     begun: bool,
     ended: bool,
 }
 
-impl RecordingSource {
-    /// Reads the file at `path`.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let place = crate::sink::safe(&path.display().to_string()).into_owned();
-        match input(path) {
-            Ok(input) => Ok(Self::new(input, place)),
-            Err(source) => Err(RecordingError::Io { action: "open", place, source }),
-        }
-    }
-
-    /// Reads stdin.
-    #[must_use]
-    pub fn stdin() -> Self {
-        Self::new(Box::new(Pipe::new(io::stdin())), "stdin".to_owned())
-    }
-
+impl LineSource {
     /// Reads `input`, which messages call `place`.
-    #[must_use]
-    pub fn new(input: Box<dyn BufRead + Send>, place: String) -> Self {
+    pub(super) fn new(input: Box<dyn BufRead + Send>, place: String) -> Self {
         let lines = Lines::new(input);
         Self { lines, place, line_number: 0, unread: None, begun: false, ended: false }
     }
@@ -132,7 +121,7 @@ impl RecordingSource {
             Some(unread) => unread.lines += 1,
             None => {
                 let (first_line, place) = (self.line_number, self.place.clone());
-                self.unread = Some(Unread { lines: 1, first_line, detail, place });
+                self.unread = Some(UnreadLines { lines: 1, first_line, detail, place });
             }
         }
         Ok(())
@@ -150,18 +139,6 @@ enum Next {
     End,
 }
 
-fn input(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path)?;
-    let kind = file.metadata()?;
-    if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if kind.is_file() {
-        return Ok(Box::new(BufReader::with_capacity(1 << 16, file)));
-    }
-    Ok(Box::new(Pipe::new(file)))
-}
-
 /// serde_json's message names line and column of the object alone, which would be taken for the file's; what it
 /// quotes is the file's text.
 fn without_position(error: &serde_json::Error) -> String {
@@ -170,7 +147,7 @@ fn without_position(error: &serde_json::Error) -> String {
     crate::sink::safe(text).into_owned()
 }
 
-impl Source for RecordingSource {
+impl Source for LineSource {
     fn poll(&mut self, batch: &mut Vec<Observation>, _timeout: Duration) -> Result<Polled, SourceError> {
         if self.ended {
             return Ok(Polled::End);
@@ -193,8 +170,8 @@ impl Source for RecordingSource {
         self.ended = true;
     }
 
-    fn unread(&self) -> Option<&Unread> {
-        self.unread.as_ref()
+    fn unread(&self) -> Option<Unread> {
+        self.unread.clone().map(Unread::Lines)
     }
 }
 
@@ -205,12 +182,12 @@ mod tests {
     const HOST: &str = r#"{"observation":"host","schema":1,"boot_id":"4f1c09ab-2f3a-4b5c-8d6e-7f8091a2b3c4","kernel":"6.18.44","tier":"tp_btf","time_ns":5}"#;
     const MARK: &str = r#"{"observation":"watermark","time_ns":9}"#;
 
-    fn read(text: impl Into<Vec<u8>>) -> (Result<Polled, String>, Vec<Observation>, Option<Unread>) {
+    fn read(text: impl Into<Vec<u8>>) -> (Result<Polled, String>, Vec<Observation>, Option<UnreadLines>) {
         let input = Box::new(io::Cursor::new(text.into()));
-        let mut source = RecordingSource::new(input, "trace.jsonl".to_owned());
+        let mut source = LineSource::new(input, "trace.jsonl".to_owned());
         let mut batch = Vec::new();
         let polled = source.poll(&mut batch, Duration::ZERO).map_err(|error| error.to_string());
-        (polled, batch, source.unread().cloned())
+        (polled, batch, source.unread.clone())
     }
 
     #[test]
@@ -255,17 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cannot_be_opened_is_named() {
-        for path in ["/nonexistent/trace.jsonl", "/"] {
-            let message = RecordingSource::open(Path::new(path)).err().unwrap().to_string();
-            assert!(message.starts_with(&format!("cannot open {path}: ")), "{message}");
-        }
-    }
-
-    #[test]
     fn after_close_nothing_more_comes() {
         let text = format!("{HOST}\n") + &format!("{MARK}\n").repeat(3000);
-        let mut source = RecordingSource::new(Box::new(io::Cursor::new(text)), "x".to_owned());
+        let mut source = LineSource::new(Box::new(io::Cursor::new(text)), "x".to_owned());
         let mut batch = Vec::new();
         assert_eq!(source.poll(&mut batch, Duration::ZERO).unwrap(), Polled::Events);
         let seen = batch.len();

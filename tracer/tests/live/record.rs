@@ -1,6 +1,8 @@
 //! A recording says what the live run said.
 
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,11 +11,12 @@ use finwait_core::record::CloseRecord;
 use finwait_core::{Record, Tracker, TrackerConfig};
 use rustix::process::Signal;
 use tracer::probe::TierChoice;
+use tracer::recording::{Recorder, RecorderConfig};
 use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, catalog};
-use tracer::sink::{Context, JsonSink, RecordingSink, Sink, Tap};
-use tracer::source::{Polled, RecordingSource, Source};
+use tracer::sink::{Context, JsonSink, Sink, Tap};
+use tracer::source::{Polled, RecordingSource, Source, Unread};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
 use crate::support::{self, attach};
@@ -48,8 +51,9 @@ fn as_json(records: impl Iterator<Item = Record>, context: &Context) -> Vec<Stri
 #[test]
 fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("trace.jsonl");
-    let mut recording = RecordingSink::create(&path).expect("recording");
+    let path = folder.path().join("trace.fwr");
+    let told = Box::new(|text: &str| panic!("{text}"));
+    let mut recording = Recorder::create(&path, RecorderConfig::default(), told).expect("recording");
     let namespace = Namespace::new().expect("namespace");
     let probe = attach(only(namespace.inode()), TierChoice::TpBtf);
     let config = TrackerConfig::default();
@@ -67,7 +71,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
     )
     .expect("run");
     drop(playing);
-    recording.flush().expect("flush");
+    recording.finish().expect("finish");
 
     let replay = support::output(Command::new(FINWAIT).args(["closes", "-o", "json", "-r"]).arg(&path));
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
@@ -83,7 +87,7 @@ fn replaying_what_was_observed_gives_the_same_closes_as_live() {
 #[test]
 fn what_finwait_recorded_holds_every_connection_whole() {
     let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("trace.jsonl");
+    let path = folder.path().join("trace.fwr");
     let file = path.to_str().expect("text");
     let namespace = Namespace::new().expect("namespace");
     let finwait = Finwait::attached(&["record", "-w", file, "--netns", &namespace.inode().to_string()]);
@@ -95,8 +99,38 @@ fn what_finwait_recorded_holds_every_connection_whole() {
     assert!(verdict.all_whole(), "{:#?}", verdict.complaints);
 }
 
-/// The closes that the tracker finds in a recording.
-fn replayed(path: &std::path::Path) -> Vec<CloseRecord> {
+/// What a crash may take is younger than this: a frame's greatest age, and room for a slow machine.
+const FRAME_AGE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_recorder_that_is_killed_leaves_all_but_the_last_second() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("trace.fwr");
+    let file = path.to_str().expect("text");
+    let namespace = Namespace::new().expect("namespace");
+    let finwait = Finwait::attached(&["record", "-w", file, "--netns", &namespace.inode().to_string()]);
+    let made = catalog::run(catalog::ALL, &namespace).expect("run");
+    std::thread::sleep(FRAME_AGE);
+    finwait.signal(Signal::KILL);
+    finwait.end();
+    let mode = std::fs::metadata(&path).expect("recording").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (closes, unread) = read(&path);
+    let Some(Unread::Frames(missing)) = unread else { panic!("{unread:?}") };
+    assert_eq!((missing.unfinished, missing.count()), (1, 0), "{missing}");
+    let verdict = compare(&made, &closes, Depth::Claims);
+    assert!(verdict.all_whole(), "{:#?}", verdict.complaints);
+}
+
+/// The closes that the tracker finds in a recording, all of which can be read.
+fn replayed(path: &Path) -> Vec<CloseRecord> {
+    let (closes, unread) = read(path);
+    assert!(unread.is_none(), "{unread:?}");
+    closes
+}
+
+/// The closes that the tracker finds in a recording, and what cannot be read of it.
+fn read(path: &Path) -> (Vec<CloseRecord>, Option<Unread>) {
     let mut source = RecordingSource::open(path).expect("recording");
     let mut tracker = Tracker::new(TrackerConfig::default());
     wait_for("the end of the recording", || {
@@ -105,13 +139,13 @@ fn replayed(path: &std::path::Path) -> Vec<CloseRecord> {
         batch.iter().for_each(|observation| tracker.observe(observation));
         (polled == Polled::End).then_some(())
     });
-    assert!(source.unread().is_none(), "{:?}", source.unread());
     tracker.finish();
     let records = core::iter::from_fn(|| tracker.next_record());
-    records
+    let closes = records
         .filter_map(|record| match record {
             Record::Close(close) => Some(*close),
             Record::Transition(_) | Record::TimeWait(_) | Record::BothEnds(_) => None,
         })
-        .collect()
+        .collect();
+    (closes, source.unread())
 }

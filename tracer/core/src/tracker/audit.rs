@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::observation::{Counters, Stream};
+use crate::observation::{Counters, Resumed, Stream};
 use crate::time::MonoNs;
 
 /// Intervals kept apart; older ones are merged, which can only make more claims unknown.
@@ -94,6 +94,8 @@ pub(crate) struct Audit {
     transitions: Losses,
     hooks: Losses,
     counters: Counters,
+    /// What the counters stood at before the stream began
+    before: Counters,
     /// Most transitions so far that neither program reported
     unrescued: u64,
 }
@@ -102,6 +104,15 @@ impl Audit {
     pub(crate) fn begin(&mut self, since: MonoNs) {
         self.since = since;
         self.counters.at = self.counters.at.max(since);
+    }
+
+    /// What came before is neither here nor lost: numbers and counters go on from where they stood.
+    pub(crate) fn resume(&mut self, resumed: &Resumed) {
+        self.begin(resumed.at);
+        self.before = resumed.counters;
+        for numbered in &resumed.numbers {
+            self.streams.insert(numbered.stream, (numbered.seq, resumed.at));
+        }
     }
 
     /// A record with number `seq` of `stream`: the numbers missing before it are a loss.
@@ -123,6 +134,7 @@ impl Audit {
     /// `duplicates` of what the shadow reported so far rescued nothing. A record that could not be read may have been
     /// either kind's.
     pub(crate) fn count(&mut self, now: &Counters, duplicates: u64) {
+        let now = &since(now, &self.before);
         let from = self.counters.at;
         self.transitions.count(now.lost_ring.saturating_add(now.decode_errors), from, now.at);
         self.hooks.count(now.hooks_lost.saturating_add(now.decode_errors), from, now.at);
@@ -167,10 +179,24 @@ impl Audit {
     }
 }
 
+/// What `now` counts beyond `before`.
+fn since(now: &Counters, before: &Counters) -> Counters {
+    let beyond = |now: Option<u64>, before: Option<u64>| now.map(|n| n.saturating_sub(before.unwrap_or(0)));
+    Counters {
+        at: now.at,
+        transitions: now.transitions.saturating_sub(before.transitions),
+        lost_ring: now.lost_ring.saturating_sub(before.lost_ring),
+        recursion_missed: beyond(now.recursion_missed, before.recursion_missed),
+        rescued: beyond(now.rescued, before.rescued),
+        decode_errors: now.decode_errors.saturating_sub(before.decode_errors),
+        hooks_lost: now.hooks_lost.saturating_sub(before.hooks_lost),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::Program;
+    use crate::observation::{Numbered, Program};
 
     impl Audit {
         fn prime(&mut self, seq: u64, at: u64) {
@@ -201,6 +227,21 @@ mod tests {
         audit.prime(3, 1000);
         assert_eq!(audit.gaps(), 2);
         assert!(audit.lost_between(MonoNs(100), MonoNs(101)));
+    }
+
+    #[test]
+    fn what_came_before_a_stream_that_goes_on_is_no_loss() {
+        let stream = Stream { cpu: 0, program: Program::Prime, depth: 0 };
+        let counters = Counters { at: MonoNs(190), lost_ring: 7, transitions: 40, ..Counters::default() };
+        let mut audit = Audit::default();
+        audit.begin(MonoNs(100));
+        audit.resume(&Resumed { at: MonoNs(200), counters, numbers: vec![Numbered { stream, seq: 33 }] });
+        audit.prime(34, 300);
+        audit.count(&Counters { at: MonoNs(400), transitions: 41, ..counters }, 0);
+        assert_eq!((audit.gaps(), audit.counters().lost_ring, audit.counters().transitions), (0, 0, 1));
+        assert!(!audit.lost_between(MonoNs(0), MonoNs(500)));
+        audit.prime(36, 500);
+        assert_eq!(audit.gaps(), 1);
     }
 
     #[test]

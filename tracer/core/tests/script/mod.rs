@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use finwait_core::observation::{
-    Comm, Counters, Family, Hooks, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Task,
-    TcpFields, Tier, Watermark,
+    Comm, Counters, Family, Hooks, Host, Program, SCHEMA, Shutdown, SockFlags, StateChange, Stream, Sysctls,
+    Task, TcpFields, Tier, Watermark,
 };
 use finwait_core::record::{CloseRecord, TransitionRecord};
 use finwait_core::{
@@ -179,6 +179,7 @@ impl Script {
             rps: Some(false),
             filtered: false,
             hooks: Hooks::default(),
+            sysctls: Sysctls::default(),
         };
         Self { observations: vec![Observation::Host(host)], ..Self::default() }
     }

@@ -43,6 +43,9 @@ enum Bench {
     /// Observations timed
     #[command(hide = true)]
     ScaleTake,
+    /// A recording read
+    #[command(hide = true)]
+    ScaleRead,
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
@@ -78,6 +81,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::ScaleFill(args) => scale::fill(*args),
         Bench::ScaleScrape(args) => scale::scrape(args),
         Bench::ScaleTake => scale::take(),
+        Bench::ScaleRead => scale::read(),
         Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),

@@ -3,6 +3,7 @@ use finwait_core::{Claim, Reason};
 
 use super::*;
 use crate::sink::samples::{accounting, both_ends, close, killed, known, owner, time_wait, unproven};
+use crate::source::UnreadLines;
 
 fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {
     CloseRecord {
@@ -194,12 +195,12 @@ fn what_cannot_be_counted_is_no_zero() {
 fn unread_lines_are_counted_and_the_first_is_named() {
     let mut verdict = verdict(vec![]);
     verdict.accounting.decode_errors = 1;
-    verdict.unread = Some(Unread {
+    verdict.unread = Some(Unread::Lines(UnreadLines {
         lines: 3,
         first_line: 17,
         detail: "expected value".to_owned(),
         place: "trace.jsonl".to_owned(),
-    });
+    }));
     let text = verdict.for_people(None);
     assert!(text.contains("decode_errors 4"), "{text}");
     assert!(text.ends_with("3 lines of trace.jsonl could not be read; the first is line 17: expected value"));

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use finwait_core::observation::{
     AcceptEvent, Comm, Counters, DumpBegin, DumpEnd, DumpScope, Family, Hooks, Host, Program, SCHEMA,
-    Shutdown, SockFlags, SocketKind, SocketRow, StateChange, Stream, Subject, Task, TcpFields, Tier,
+    Shutdown, SockFlags, SocketKind, SocketRow, StateChange, Stream, Subject, Sysctls, Task, TcpFields, Tier,
     TimeWaitChange, TimeWaitEvent, TimeWaitSource, Watermark,
 };
 use finwait_core::{
@@ -73,6 +73,7 @@ impl Script {
             rps: Some(false),
             filtered: false,
             hooks,
+            sysctls: Sysctls::default(),
         };
         let clock = ClockPair { mono: MonoNs(self.now), wall: WallNs(1_800_000_000_000_000_000) };
         vec![Observation::Host(host), Observation::Clock(clock)]

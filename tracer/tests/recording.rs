@@ -1,0 +1,158 @@
+//! A binary recording says what the same in text says, today's and those of earlier versions, packed or not, from a file or
+//! a pipe.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use finwait_core::Observation;
+use tracer::recording::{Encoder, Found, Recorder, RecorderConfig, Scan};
+use tracer::sink::Tap;
+use tracer::source::{Polled, RecordingSource, Source};
+
+const FIXTURES: [&str; 2] = ["closes", "every_kind"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn observations(path: &Path) -> Vec<Observation> {
+    let mut source = RecordingSource::open(path).unwrap();
+    let (mut all, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        let polled = source.poll(&mut batch, Duration::ZERO).unwrap();
+        all.append(&mut batch);
+        if polled == Polled::End {
+            assert_eq!(source.unread(), None, "{}", path.display());
+            return all;
+        }
+    }
+}
+
+fn record(observations: &[Observation], path: &Path) {
+    let told = Box::new(|text: &str| panic!("{text}"));
+    let mut recorder = Recorder::create(path, RecorderConfig::default(), told).unwrap();
+    for observation in observations {
+        recorder.observation(observation).unwrap();
+    }
+    recorder.finish().unwrap();
+}
+
+fn finwait(args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
+    command.args(args.split_whitespace());
+    command
+}
+
+fn shown(args: &str, path: &Path) -> Output {
+    let output = finwait(args).arg("-r").arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Of what comes through a pipe.
+fn piped(args: &str, bytes: &[u8]) -> Output {
+    let mut command = finwait(args);
+    command.args(["-r", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn every_recording_of_the_scenarios_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/recordings");
+    let mut seen = 0;
+    for entry in fs::read_dir(recordings).unwrap() {
+        let text = observations(&entry.unwrap().path());
+        let path = folder.path().join("trace.fwr");
+        record(&text, &path);
+        assert_eq!(observations(&path), text);
+        seen += 1;
+    }
+    assert!(seen >= 30, "only {seen} recordings");
+}
+
+#[test]
+fn binary_and_text_are_shown_alike_byte_for_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FIXTURES {
+        let text = fixture(&format!("{name}.jsonl"));
+        let binary = folder.path().join(name);
+        record(&observations(&text), &binary);
+        for args in ["closes", "closes -o json", "closes --both-ends", "states -o csv", "states -o json"] {
+            assert_eq!(shown(args, &binary), shown(args, &text), "{name}: {args}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_is_read_through_a_pipe_and_packed_as_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fixture("closes.jsonl");
+    let binary = folder.path().join("trace.fwr");
+    record(&observations(&text), &binary);
+    let expected = shown("closes -o json", &text).stdout;
+    for path in [&text, &binary] {
+        let plain = fs::read(path).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&plain).unwrap();
+        let packed = [gzip.finish().unwrap(), zstd::encode_all(&plain[..], 3).unwrap()];
+        for bytes in packed.iter().chain([&plain]) {
+            assert_eq!(piped("closes -o json", bytes).stdout, expected);
+            let file = folder.path().join("packed");
+            fs::write(&file, bytes).unwrap();
+            assert_eq!(shown("closes -o json", &file).stdout, expected);
+        }
+    }
+}
+
+#[test]
+fn a_cut_recording_is_shown_as_far_as_it_goes_and_stderr_says_what_is_missing() {
+    let whole = fs::read(fixture("closes.v1.fwr")).unwrap();
+    let output = piped("closes -o json", &whole[..whole.len() - 10]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{message}");
+    assert!(message.contains("stdin: 1 place is damaged, 34 bytes in all"), "{message}");
+    assert!(message.contains("the file ends within a frame; it has no end"), "{message}");
+    let summary: serde_json::Value =
+        serde_json::from_slice(output.stdout.split(|b| *b == b'\n').rev().nth(1).unwrap()).unwrap();
+    assert_eq!(summary["decode_errors"], 1);
+}
+
+#[test]
+fn recordings_of_version_1_stay_readable() {
+    for name in FIXTURES {
+        let text = observations(&fixture(&format!("{name}.jsonl")));
+        assert_eq!(observations(&fixture(&format!("{name}.v1.fwr"))), text, "{name}");
+    }
+}
+
+/// A change of what is written is a new version.
+#[test]
+fn what_is_written_today_is_version_1() {
+    for name in FIXTURES {
+        let text = observations(&fixture(&format!("{name}.jsonl")));
+        let mut encoder = Encoder::default();
+        text.iter().for_each(|observation| encoder.push(observation));
+        let bytes = fs::read(fixture(&format!("{name}.v1.fwr"))).unwrap();
+        let mut scan = Scan::new(Cursor::new(bytes));
+        assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
+        let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
+        assert!(header.packed);
+        let payload = zstd::bulk::decompress(&payload, header.unpacked as usize).unwrap();
+        assert_eq!(payload, encoder.payload(), "{name}");
+    }
+}
+
+#[test]
+fn a_recording_is_not_written_to_what_cannot_hold_it() {
+    let output = finwait("record -w /nonexistent/trace.fwr").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("cannot create /nonexistent/trace.fwr"), "{message}");
+}
