@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use finwait_core::record::CloseKind;
 
 mod examples;
+mod explain;
 mod file;
 mod filter;
 mod keys;
@@ -19,6 +20,7 @@ mod serve;
 mod stuck;
 mod value;
 
+pub use explain::ExplainArgs;
 pub use file::FileError;
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
@@ -49,6 +51,9 @@ pub enum Command {
     /// Show every connection when it ends: who closed first, how, and which state took long
     #[command(after_help = examples::CLOSES)]
     Closes(ClosesArgs),
+    /// Draw each connection that ends as a ladder, and say what it means in plain words
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(ExplainArgs),
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),

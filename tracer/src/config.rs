@@ -13,9 +13,11 @@ use crate::cli::{
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 
+mod explain;
 mod places;
 mod serve;
 
+pub use explain::Explain;
 pub use places::PlaceError;
 pub use serve::Serve;
 
@@ -113,6 +115,8 @@ pub enum ConfigError {
 pub enum Action {
     /// `states` or `closes`
     View(Box<View>),
+    /// `explain`
+    Explain(Box<Explain>),
     /// `record`
     Record(Recording),
     /// `serve`
@@ -254,6 +258,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
     match cli.command {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
+        Command::Explain(args) => Ok(Action::Explain(Box::new(explain::validate(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Serve(args) => serve(args),
         Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),

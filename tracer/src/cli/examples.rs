@@ -62,6 +62,21 @@ no plain close(): shutdown, exit, killed and the signal. What stands out takes t
 --both-ends: `▶` and `◀` tell which end closed first, and both shares of CLOSE stand on their side of `◀`.
 `?` stands for what is not known, `≥` for at least.";
 
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  The next connection that ends on port 5432 of a database:
+    finwait explain -D 5432 --count 1
+  Every reset and timeout in a recording, and what each sentence rests on:
+    finwait explain -r trace.jsonl --kind reset,timed_out --evidence
+  One connection, by the conn_id that `finwait closes -o json` has:
+    finwait explain -r trace.jsonl 4f1c09ab2f3a-2a-3b9aca00
+  To send by mail:
+    finwait explain -r trace.jsonl --ascii > closes.txt
+
+Left stands the end that it is told from, right the other; where both are on this host, each wave has its time at
+both. `!` marks what took far longer than the round trip explains, `≤` a time within bounds. A wave that was not seen is
+drawn `┄┄ ? ┄┄`, with the reason.";
+
 pub(super) const RECORD: &str = "\
 Examples:
   One minute into a file:
