@@ -25,6 +25,7 @@ pub mod explain;
 pub mod filter;
 pub mod probe;
 pub mod redact;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod serve;

@@ -59,7 +59,9 @@ pub(super) fn conn_id(text: &str) -> Result<String, String> {
     match parts[..] {
         [boot, socket, generation]
             if boot.len() == BOOT_DIGITS
-                && [boot, socket.strip_prefix('s').unwrap_or(socket), generation].into_iter().all(hexadecimal) =>
+                && [boot, socket.strip_prefix('s').unwrap_or(socket), generation]
+                    .into_iter()
+                    .all(hexadecimal) =>
         {
             Ok(text.to_ascii_lowercase())
         }
@@ -212,7 +214,9 @@ mod tests {
             assert_eq!(conn_id(text).as_deref(), Ok(text));
         }
         assert_eq!(conn_id("4F1C09AB2F3A-2A-1").as_deref(), Ok("4f1c09ab2f3a-2a-1"));
-        for text in ["", "4f1c09ab2f3a", "4f1c09ab2f3a-2a-", "4f1c-2a-1", "4f1c09ab2f3a-2a-1-1", "4f1c09ab2f3a-x-1"] {
+        for text in
+            ["", "4f1c09ab2f3a", "4f1c09ab2f3a-2a-", "4f1c-2a-1", "4f1c09ab2f3a-2a-1-1", "4f1c09ab2f3a-x-1"]
+        {
             assert!(conn_id(text).is_err(), "{text}");
         }
     }

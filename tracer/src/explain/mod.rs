@@ -15,8 +15,7 @@ use finwait_core::record::{CloseRecord, Endpoint, TimeWaitRecord};
 
 pub use ground::{Basis, Ground, Part};
 pub use ladder::{Arrow, Far, Row, Way};
-pub(crate) use names::{cause as cause_name, endpoint, evidence as evidence_name, owner, reason};
-pub(crate) use names::{reset_cause, time_wait_end};
+pub(crate) use names::{endpoint, evidence as evidence_name, reason, reset_cause};
 pub use settings::{Ports, Setting, Settings};
 
 /// All that is known of one connection's end.

@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use finwait_core::record::{
-    CloseRecord, Endpoint, LocalCause, Owner, ResetCause, TimeWaitEnd, TimeoutCause,
-};
+use finwait_core::record::{CloseRecord, Endpoint, LocalCause, Owner, ResetCause, TimeWaitEnd, TimeoutCause};
 use finwait_core::{Evidence, Reason};
 
 use crate::sink::{human, safe};

@@ -63,7 +63,10 @@ fn unknown(what: &str, name: &'static str, reason: Reason) -> Option<Sentence> {
 /// Who is at the other end, as far as it is known.
 fn peer_name(story: &Story<'_>) -> String {
     let there = endpoint(story.close.remote);
-    story.peer.and_then(names::process).map_or_else(|| there.clone(), |process| format!("{process} at {there}"))
+    story
+        .peer
+        .and_then(names::process)
+        .map_or_else(|| there.clone(), |process| format!("{process} at {there}"))
 }
 
 fn is_orderly(kind: Option<&CloseKind>) -> bool {

@@ -58,7 +58,9 @@ pub enum CommandError {
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
     /// `explain` of one connection did not see it end
-    #[error("{conn_id} did not end in what was observed: `finwait closes -o json` shows the conn_id of those that did")]
+    #[error(
+        "{conn_id} did not end in what was observed: `finwait closes -o json` shows the conn_id of those that did"
+    )]
     NoSuchConnection {
         /// What was asked for
         conn_id: String,

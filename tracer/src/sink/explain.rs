@@ -151,7 +151,8 @@ impl ExplainSink {
 
     /// Writes those at the front that wait for nothing, and what there is no room for.
     fn write_due(&mut self) -> Result<(), SinkError> {
-        while self.waiting.front().is_some_and(|front| front.outstanding == 0) || self.waiting.len() > WAITING {
+        while self.waiting.front().is_some_and(|front| front.outstanding == 0) || self.waiting.len() > WAITING
+        {
             self.write_first()?;
         }
         Ok(())
@@ -178,9 +179,9 @@ impl ExplainSink {
             writeln!(self.out)?;
         }
         self.explained += 1;
-        let time = close.closed_at.and_then(|at| {
-            when::time_of_day(&self.explaining.zone, self.context.clock?.wall_of(at)?)
-        });
+        let time = close
+            .closed_at
+            .and_then(|at| when::time_of_day(&self.explaining.zone, self.context.clock?.wall_of(at)?));
         let time = time.map_or_else(String::new, |time| format!("  closed at {time}"));
         writeln!(self.out, "{}{time}", close.conn_id)?;
         for line in text::lines(explanation, self.explaining.style) {

@@ -115,9 +115,10 @@ pub(super) fn afterwards(story: &Story<'_>) -> Vec<Row> {
         return vec![Row::Point { at: left.ended.value().copied(), state: "gone", text }];
     }
     let lasted = left.time_wait_ns.value().map(|ns| {
-        let again = left.rearmed.filter(|again| *again > 0).map_or_else(String::new, |again| {
-            format!(", its timer set anew {}", times(u64::from(again)))
-        });
+        let again = left
+            .rearmed
+            .filter(|again| *again > 0)
+            .map_or_else(String::new, |again| format!(", its timer set anew {}", times(u64::from(again))));
         Row::Gap { text: format!("{} in TIME_WAIT{again}", span(*ns)), slow: false }
     });
     lasted.into_iter().chain(gone(story.close, left)).collect()
@@ -137,8 +138,8 @@ fn gone(close: &CloseRecord, left: &TimeWaitRecord) -> Option<Row> {
         }
         (Claim::Unknown(Reason::DidNotHappen), _) => None,
         (Claim::Unknown(reason), _) => {
-            let entered = left.entered.value().is_some()
-                || close.successor.value() == Some(&Successor::TimeWait);
+            let entered =
+                left.entered.value().is_some() || close.successor.value() == Some(&Successor::TimeWait);
             let what = if entered { "the end of its TIME_WAIT" } else { "what became of its mini-socket" };
             let text = format!("{what} is not known: {}", names::reason(reason));
             Some(Row::Point { at: None, state: "", text })

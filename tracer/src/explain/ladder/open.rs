@@ -78,11 +78,8 @@ fn connecting(story: &Story<'_>) -> Vec<Row> {
 /// What came back.
 fn answered(story: &Story<'_>) -> Vec<Row> {
     let close = story.close;
-    let came = |label, state| Arrow {
-        at: entered(close, state),
-        state: Some(state),
-        ..Arrow::new(Way::In, label)
-    };
+    let came =
+        |label, state| Arrow { at: entered(close, state), state: Some(state), ..Arrow::new(Way::In, label) };
     let mut rows = Vec::new();
     let crossed = passed(close, TcpState::SynRecv);
     if crossed {

@@ -50,9 +50,13 @@ fn of_reset(story: &Story<'_>) -> Option<Sentence> {
         ResetCause::DataAfterClose => {
             "The peer still wrote when this end had closed: shutdown() of the sending half, reading on to the peer's FIN, and only then close() avoids it."
         }
-        ResetCause::ListenerClosed => "A listener that accepts what is in its queue ahead of close() drops nothing.",
+        ResetCause::ListenerClosed => {
+            "A listener that accepts what is in its queue ahead of close() drops nothing."
+        }
         ResetCause::Linger2 => "With TCP_LINGER2 not below 0, close() waits for the peer's FIN instead.",
-        ResetCause::Keepalive => "SO_KEEPALIVE's idle time, interval and count say how long a silent peer is given.",
+        ResetCause::Keepalive => {
+            "SO_KEEPALIVE's idle time, interval and count say how long a silent peer is given."
+        }
         ResetCause::Disconnect | ResetCause::Administrator | ResetCause::Kernel => return None,
     };
     Some(sentence(text, [own("reset_cause", &reset.cause)]))

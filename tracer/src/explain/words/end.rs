@@ -22,7 +22,8 @@ pub(super) fn how_it_ended(story: &Story<'_>) -> Vec<Sentence> {
         CloseKind::Killed => by_kind(story, "An administrator destroyed the socket (ss -K).".to_owned()),
         CloseKind::Dropped => by_kind(
             story,
-            "The program never accepted it: it was dropped, with a reset, when its listener closed.".to_owned(),
+            "The program never accepted it: it was dropped, with a reset, when its listener closed."
+                .to_owned(),
         ),
         _ => by_kind(story, handshake_failed(story, *kind)),
     }
@@ -50,10 +51,15 @@ fn orderly(story: &Story<'_>, before: &str) -> Vec<Sentence> {
     if close.closer.value().is_some() {
         said[0].evidence.push(own("closer", &close.closer));
     }
-    said.extend(close.cause.reason().and_then(|reason| super::unknown("Which call closed it", "cause", reason)));
+    said.extend(
+        close.cause.reason().and_then(|reason| super::unknown("Which call closed it", "cause", reason)),
+    );
     if how.is_none() {
         said.extend(
-            close.closer.reason().and_then(|reason| super::unknown("Which process closed it", "closer", reason)),
+            close
+                .closer
+                .reason()
+                .and_then(|reason| super::unknown("Which process closed it", "closer", reason)),
         );
     }
     said
@@ -72,7 +78,8 @@ fn unknown_end(story: &Story<'_>) -> Vec<Sentence> {
     };
     let how = cause(close).filter(|_| close.first_closer.value() != Some(&FirstCloser::Peer));
     let text = how.map_or_else(|| format!("{first}."), |how| format!("{first}: {how}."));
-    let grounds = [own("first_closer", &close.first_closer), own("cause", &close.cause), own("closer", &close.closer)];
+    let grounds =
+        [own("first_closer", &close.first_closer), own("cause", &close.cause), own("closer", &close.closer)];
     said.push(sentence(text, grounds));
     said
 }
@@ -114,8 +121,11 @@ fn reset_sent(story: &Story<'_>, reset: &Reset) -> Vec<Sentence> {
         Claim::Unknown(reason) => format!("; why is not known: {}", names::reason(reason)),
     };
     let text = format!("This end sent a reset in {}{why}.", reset.state.name());
-    let grounds =
-        [own("kind", &close.kind), own("reset_direction", &reset.direction), own("reset_cause", &reset.cause)];
+    let grounds = [
+        own("kind", &close.kind),
+        own("reset_direction", &reset.direction),
+        own("reset_cause", &reset.cause),
+    ];
     let unread = unread.map(|_| own("reset_unread_bytes", &reset.unread_bytes));
     let closer = close.closer.value().map(|_| own("closer", &close.closer));
     vec![sentence(text, grounds).and(unread).and(closer)]

@@ -39,7 +39,9 @@ pub(super) fn resent(story: &Story<'_>) -> Option<Sentence> {
         (0, 0) => "Nothing was sent again while closing.".to_owned(),
         (0, _) => format!("Data ahead of our FIN was sent again: {data}."),
         (fins, 0) => format!("Our FIN was sent again {}.", times(u64::from(fins))),
-        (fins, _) => format!("Our FIN was sent again {}, and {data} of data ahead of it.", times(u64::from(fins))),
+        (fins, _) => {
+            format!("Our FIN was sent again {}, and {data} of data ahead of it.", times(u64::from(fins)))
+        }
     };
     Some(sentence(text, [own("fin_retransmits", &close.fin_retransmits)]))
 }
@@ -50,9 +52,13 @@ pub(super) fn half_closed(story: &Story<'_>) -> Option<Sentence> {
     if ns == 0 || carried == 0 {
         return None;
     }
-    let part = close.life_ns.value().map_or_else(String::new, |life| format!(" ({} of its life)", share(ns, *life)));
-    let text =
-        format!("One direction stayed open for {}{part}, and carried {} in that time.", duration(ns), bytes(carried));
+    let part =
+        close.life_ns.value().map_or_else(String::new, |life| format!(" ({} of its life)", share(ns, *life)));
+    let text = format!(
+        "One direction stayed open for {}{part}, and carried {} in that time.",
+        duration(ns),
+        bytes(carried)
+    );
     let grounds =
         [own("half_closed_ns", &close.half_closed_ns), own("half_closed_bytes", &close.half_closed_bytes)];
     Some(sentence(text, grounds).and(close.life_ns.value().map(|_| own("life_ns", &close.life_ns))))
@@ -108,13 +114,18 @@ fn of_mini_socket(left: &TimeWaitRecord, part: Part, what: &str) -> Option<Sente
     let by = left.ended_by.value().map_or_else(String::new, |by| format!(" by {}", owner(by)));
     let text = match (end, lasted) {
         (TimeWaitEnd::Expired, Some(lasted)) => {
-            format!("{what} was TIME_WAIT: it ended as it should, after {lasted} (2MSL and the timer's rounding).")
+            format!(
+                "{what} was TIME_WAIT: it ended as it should, after {lasted} (2MSL and the timer's rounding)."
+            )
         }
         (TimeWaitEnd::NeverAllocated, _) => format!("{what}: nothing, {}.", time_wait_end(end)),
         (_, Some(lasted)) => format!("{what} was TIME_WAIT, for {lasted}: {}{by}.", time_wait_end(end)),
-        (_, None) => format!("{what} never got to TIME_WAIT, or for an unknown time: {}{by}.", time_wait_end(end)),
+        (_, None) => {
+            format!("{what} never got to TIME_WAIT, or for an unknown time: {}{by}.", time_wait_end(end))
+        }
     };
-    let grounds = [Ground::claim(part, "end", &left.end), Ground::claim(part, "time_wait_ns", &left.time_wait_ns)];
+    let grounds =
+        [Ground::claim(part, "end", &left.end), Ground::claim(part, "time_wait_ns", &left.time_wait_ns)];
     let constant = (end == TimeWaitEnd::Expired).then(|| Ground::constant("TCP_TIMEWAIT_LEN", "60 s"));
     Some(sentence(text, grounds).and(constant))
 }

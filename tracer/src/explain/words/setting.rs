@@ -5,7 +5,7 @@ use finwait_core::record::{
 };
 use finwait_core::{Claim, TcpState};
 
-use super::{Story, own, orphaned, sentence};
+use super::{Story, orphaned, own, sentence};
 use crate::explain::ladder::passed;
 use crate::explain::names::{self, endpoint};
 use crate::explain::settings::{InForce, Setting};
@@ -67,19 +67,28 @@ fn fin_timeout(story: &Story<'_>, force: &InForce<'_>) -> Option<Said> {
     };
     let (text, rests) = match (timed_out, orphaned(story)) {
         (true, _) => (
-            format!("The kernel waits {seconds}s for the peer's FIN (tcp_fin_timeout, unless TCP_LINGER2 says otherwise), and waited in vain."),
+            format!(
+                "The kernel waits {seconds}s for the peer's FIN (tcp_fin_timeout, unless TCP_LINGER2 says otherwise), and waited in vain."
+            ),
             left.map(|left| Ground::claim(Part::TimeWait, "end", &left.end)),
         ),
         (_, Claim::Known { value: true, .. }) => (
-            format!("Had the peer's FIN taken over {seconds}s (tcp_fin_timeout, unless TCP_LINGER2 says otherwise), this end would have given up."),
+            format!(
+                "Had the peer's FIN taken over {seconds}s (tcp_fin_timeout, unless TCP_LINGER2 says otherwise), this end would have given up."
+            ),
             Some(own("cause", &close.cause)),
         ),
         (_, Claim::Known { value: false, .. }) => (
-            format!("tcp_fin_timeout ({seconds}s) ends no such wait while the program holds the socket, as after shutdown()."),
+            format!(
+                "tcp_fin_timeout ({seconds}s) ends no such wait while the program holds the socket, as after shutdown()."
+            ),
             Some(own("cause", &close.cause)),
         ),
         (_, Claim::Unknown(reason)) => (
-            format!("Whether tcp_fin_timeout ({seconds}s) would have ended the wait for the peer's FIN is not known, as is whether the program held the socket: {}.", names::reason(reason)),
+            format!(
+                "Whether tcp_fin_timeout ({seconds}s) would have ended the wait for the peer's FIN is not known, as is whether the program held the socket: {}.",
+                names::reason(reason)
+            ),
             Some(own("cause", &close.cause)),
         ),
     };
@@ -129,7 +138,9 @@ fn port_range(story: &Story<'_>, force: &InForce<'_>) -> Option<Said> {
     let (count, there) = (human::count(u64::from(ports.count())), endpoint(close.remote));
     let range = format!("ip_local_port_range is {} to {}", ports.first, ports.last);
     if no_port {
-        let text = format!("{range}: {count} ports for each local address and remote end, open connections and TIME_WAIT together.");
+        let text = format!(
+            "{range}: {count} ports for each local address and remote end, open connections and TIME_WAIT together."
+        );
         return Some(Ok(sentence(text, [ground, own("kind", &close.kind)])));
     }
     let each_second = human::count(u64::from(ports.count() / TIME_WAIT_SECONDS));
@@ -154,11 +165,15 @@ fn max_tw_buckets(story: &Story<'_>, force: &InForce<'_>) -> Option<Said> {
     let most = human::count(most);
     Some(Ok(match no_room {
         Some(left) => {
-            let text = format!("There is room for {most} time-wait sockets (tcp_max_tw_buckets); there was none for this one, or memory was short.");
+            let text = format!(
+                "There is room for {most} time-wait sockets (tcp_max_tw_buckets); there was none for this one, or memory was short."
+            );
             sentence(text, [ground, Ground::claim(Part::TimeWait, "end", &left.end)])
         }
         None => {
-            let text = format!("TIME_WAIT at the accepting end takes memory, and no port that connect() could use; tcp_max_tw_buckets allows {most} of them.");
+            let text = format!(
+                "TIME_WAIT at the accepting end takes memory, and no port that connect() could use; tcp_max_tw_buckets allows {most} of them."
+            );
             sentence(text, [ground, own("successor", &close.successor), own("role", &close.role)])
         }
     }))

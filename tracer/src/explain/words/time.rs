@@ -31,9 +31,10 @@ fn is_closing(state: TcpState) -> bool {
 
 /// ` (round trip 0.3ms)`
 fn round_trip(close: &CloseRecord) -> String {
-    close.srtt_us.value().map_or_else(String::new, |us| {
-        format!(" (round trip {})", duration(u64::from(*us) * 1_000))
-    })
+    close
+        .srtt_us
+        .value()
+        .map_or_else(String::new, |us| format!(" (round trip {})", duration(u64::from(*us) * 1_000)))
 }
 
 /// Only of what exchanged FINs, and where every closing state's time is known.
@@ -88,8 +89,10 @@ fn slow_state(story: &Story<'_>, slow: &Dwell) -> Vec<Sentence> {
 /// What the time in FIN_WAIT1 rules out.
 fn acknowledged(close: &CloseRecord) -> Option<Sentence> {
     let ns = dwell(close, TcpState::FinWait1)?.duration_ns.value()?;
-    let text =
-        format!("Our FIN was acknowledged within {}, so the network and the peer's kernel answer.", duration(*ns));
+    let text = format!(
+        "Our FIN was acknowledged within {}, so the network and the peer's kernel answer.",
+        duration(*ns)
+    );
     let ground = dwell_ground(Part::ThisEnd, close, TcpState::FinWait1)?;
     Some(sentence(text, [ground, own("fin_outcome", &close.fin_outcome)]))
 }
@@ -100,7 +103,10 @@ fn at_the_peer(story: &Story<'_>) -> Option<Sentence> {
     let ns = dwell(peer, TcpState::CloseWait)?.duration_ns.value()?;
     let by = names::process(peer).unwrap_or_else(|| "its program".to_owned());
     let text = format!("Its own record agrees: {by} left it in CLOSE_WAIT for {}.", duration(*ns));
-    Some(Sentence { text, evidence: dwell_ground(Part::Peer, peer, TcpState::CloseWait).into_iter().collect() })
+    Some(Sentence {
+        text,
+        evidence: dwell_ground(Part::Peer, peer, TcpState::CloseWait).into_iter().collect(),
+    })
 }
 
 fn unsent(close: &CloseRecord, state: TcpState) -> Option<Sentence> {
@@ -127,7 +133,10 @@ fn hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
     let ground = Ground::claim(Part::TimeWait, "fin_wait2_ns", &left.fin_wait2_ns);
     let text = match left.fin_wait2_ns {
         Claim::Known { value, .. } => {
-            format!("Its mini-socket spent {} in FIN_WAIT2: so long the peer kept its half open.", span(value))
+            format!(
+                "Its mini-socket spent {} in FIN_WAIT2: so long the peer kept its half open.",
+                span(value)
+            )
         }
         Claim::Unknown(reason) => {
             format!("How long its mini-socket stayed in FIN_WAIT2 is not known: {}.", names::reason(reason))

@@ -156,7 +156,9 @@ fn moment(at: Option<WaveTime>, start: MonoNs) -> (String, Option<String>) {
 
 fn wrapped(text: &str, indent: usize, width: usize) -> Vec<String> {
     let lines = draw::wrap(text, width.saturating_sub(indent + 2)).into_iter().enumerate();
-    lines.map(|(at, line)| format!("{:indent$}{line}", "", indent = indent + if at == 0 { 0 } else { 2 })).collect()
+    lines
+        .map(|(at, line)| format!("{:indent$}{line}", "", indent = indent + if at == 0 { 0 } else { 2 }))
+        .collect()
 }
 
 fn grounds(sentence: &Sentence, width: usize) -> Vec<String> {
@@ -168,7 +170,8 @@ fn in_words(ground: &Ground) -> String {
     let name = format!("{}.{}", ground.part.name(), ground.name);
     match &ground.basis {
         Basis::Proven(evidence) => {
-            let evidence: Vec<&str> = evidence.iter().map(|evidence: Evidence| evidence_name(evidence)).collect();
+            let evidence: Vec<&str> =
+                evidence.iter().map(|evidence: Evidence| evidence_name(evidence)).collect();
             format!("{name}: {}", evidence.join("; "))
         }
         Basis::Unknown(why) => format!("{name} is unknown: {}", reason(*why)),

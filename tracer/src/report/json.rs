@@ -1,0 +1,1 @@
+//! `finwait.report/1`
