@@ -16,6 +16,7 @@ mod keys;
 mod live;
 mod output;
 mod parse;
+mod report;
 mod serve;
 mod stuck;
 mod value;
@@ -26,6 +27,7 @@ pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
 pub use parse::{ParseError, parse};
+pub use report::{ReportArgs, ReportFormat};
 #[cfg(feature = "otlp")]
 pub use serve::OtlpArgs;
 pub use serve::ServeArgs;
@@ -54,6 +56,9 @@ pub enum Command {
     /// Draw each connection that ends as a ladder, and say what it means in plain words
     #[command(after_help = examples::EXPLAIN)]
     Explain(ExplainArgs),
+    /// Sum up a span, or two side by side: how connections ended, how long that took, idle timers, what TIME_WAIT cost
+    #[command(after_help = examples::REPORT)]
+    Report(ReportArgs),
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),

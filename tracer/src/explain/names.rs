@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use finwait_core::record::{CloseRecord, Endpoint, LocalCause, Owner, ResetCause, TimeWaitEnd, TimeoutCause};
 use finwait_core::{Evidence, Reason};
 
+use super::{Ground, Part};
 use crate::sink::{human, safe};
 
 /// Why something is not known.
@@ -153,6 +154,14 @@ pub(crate) fn cause(close: &CloseRecord) -> Option<String> {
 pub(super) fn process(close: &CloseRecord) -> Option<String> {
     let known = [close.closer.value(), close.acceptor.value(), close.opener.value(), close.holder.as_ref()];
     known.into_iter().flatten().next().map(owner)
+}
+
+/// What that rests on.
+pub(super) fn process_ground(part: Part, close: &CloseRecord) -> Option<Ground> {
+    let claims = [("closer", &close.closer), ("acceptor", &close.acceptor), ("opener", &close.opener)];
+    let known = claims.into_iter().find(|(_, claim)| claim.value().is_some());
+    let claimed = known.map(|(name, claim)| Ground::claim(part, name, claim));
+    claimed.or_else(|| Some(Ground::field(part, "holder", owner(close.holder.as_ref()?))))
 }
 
 /// `curl/9120`

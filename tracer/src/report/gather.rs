@@ -32,7 +32,6 @@ pub struct ReportSink {
     peaks: HashMap<PortSpace, PortPeak>,
     looked: Option<MonoNs>,
     ended: Option<(Snapshot, Vec<StuckGroup>)>,
-    verdict: Option<Verdict>,
 }
 
 impl ReportSink {
@@ -47,15 +46,17 @@ impl ReportSink {
             peaks: HashMap::new(),
             looked: None,
             ended: None,
-            verdict: None,
         }
     }
 
-    /// What it came to; `None` before the run is over.
+    /// What it came to by the end of the run that `verdict` is of.
     #[must_use]
-    pub fn into_report(self, settings: Option<Settings>) -> Option<Report> {
-        let (snapshot, stuck) = self.ended?;
-        let verdict = self.verdict?;
+    pub fn into_report(self, settings: Option<Settings>, verdict: Verdict) -> Report {
+        let nothing = || {
+            let tracker = Tracker::new(TrackerConfig::default());
+            (self.aggregator.snapshot(&tracker, tracker.now()), Vec::new())
+        };
+        let (snapshot, stuck) = self.ended.unwrap_or_else(nothing);
         let mut all = Summary::default();
         snapshot.groups.iter().for_each(|group| all.merge(&group.summary));
         let watched = self
@@ -63,7 +64,7 @@ impl ReportSink {
             .host
             .as_ref()
             .is_some_and(|host| host.hooks.time_wait != finwait_core::observation::TimeWaitSource::Off);
-        Some(Report {
+        Report {
             from: self
                 .context
                 .since()
@@ -79,7 +80,7 @@ impl ReportSink {
             debt: TimeWaitDebt { watched, left: sorted(self.left), most: most(self.peaks) },
             settings,
             verdict,
-        })
+        }
     }
 
     fn close(&mut self, close: &CloseRecord) {
@@ -143,8 +144,7 @@ impl Sink for ReportSink {
         Ok(())
     }
 
-    fn finish(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
-        self.verdict = Some(verdict.clone());
+    fn finish(&mut self, _verdict: &Verdict) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -110,6 +110,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => show(*view),
         Action::Explain(explain) => views::explain(*explain),
+        Action::Report(report) => views::report(*report),
         Action::Record(recording) => record(&recording),
         Action::Serve(serve) => self::serve(*serve),
         Action::ShowConfig(text) => print(text.as_bytes()),

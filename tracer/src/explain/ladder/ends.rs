@@ -1,7 +1,7 @@
 //! What ended the socket where that was no wave, and what it left behind.
 
 use finwait_core::record::{
-    CloseKind, CloseRecord, FirstCloser, Reset, ResetDirection, Successor, TimeWaitEnd, TimeWaitRecord,
+    CloseKind, CloseRecord, Reset, ResetDirection, Successor, TimeWaitEnd, TimeWaitRecord,
 };
 use finwait_core::{Claim, Reason};
 
@@ -27,11 +27,7 @@ pub(super) fn rows(story: &Story<'_>) -> Option<Row> {
         Claim::Unknown(reason) => {
             Some(point(format!("how it ended is not known: {}", names::reason(reason))))
         }
-        Claim::Known { .. } => {
-            let local = close.first_closer.value() == Some(&FirstCloser::Local);
-            let hidden = local && close.successor.reason() == Some(Reason::HiddenFinWait2);
-            hidden.then(|| point("the socket is gone; a mini-socket goes on in FIN_WAIT2".to_owned()))
-        }
+        Claim::Known { .. } => None,
     }
 }
 

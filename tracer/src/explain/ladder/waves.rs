@@ -1,6 +1,6 @@
 //! The four waves of the close, and the time that went by ahead of each.
 
-use finwait_core::record::{CloseRecord, FinOutcome, FirstCloser, Successor, TimeWaitEnd, WaveTime, Waves};
+use finwait_core::record::{CloseKind, CloseRecord, FinOutcome, FirstCloser, Successor, TimeWaitEnd, WaveTime, Waves};
 use finwait_core::{Claim, Reason, TcpState};
 
 use super::{Arrow, Far, Row, Way, dwell, entered, passed};
@@ -70,8 +70,17 @@ pub(super) fn rows(story: &Story<'_>) -> Vec<Row> {
             (true, 2) => rows.push(Row::Arrow(joined(close, arrow))),
             _ => rows.push(Row::Arrow(arrow)),
         }
+        rows.extend((index == 1).then(|| handed_over(close)).flatten());
     }
     if first == FirstCloser::Both { crossed(rows) } else { rows }
+}
+
+/// A socket that nobody holds goes on in FIN_WAIT2 as a mini-socket.
+fn handed_over(close: &CloseRecord) -> Option<Row> {
+    let hidden = close.kind.value() == Some(&CloseKind::Active)
+        && close.successor.reason() == Some(Reason::HiddenFinWait2);
+    let text = "the socket is gone; a mini-socket goes on in FIN_WAIT2".to_owned();
+    hidden.then(|| Row::Point { at: close.closed_at.map(WaveTime::at), state: "CLOSE", text })
 }
 
 /// Of a close of which not even the direction is known.
@@ -103,8 +112,10 @@ fn wave(story: &Story<'_>, first: FirstCloser, index: usize) -> Option<Arrow> {
         Claim::Unknown(Reason::HiddenFinWait2) => from_mini_socket(story, index, &mut arrow)?,
         Claim::Unknown(reason) => arrow.unknown = Some(names::reason(*reason)),
     }
-    if label == "FIN" && way == Way::Out {
-        arrow.notes.extend(fin_notes(close));
+    match (label, way) {
+        ("FIN", Way::Out) => arrow.notes.extend(fin_notes(close)),
+        ("FIN", _) if arrow.far.is_some() => arrow.notes.extend(story.peer.iter().flat_map(|peer| fin_notes(peer))),
+        _ => {}
     }
     Some(arrow)
 }

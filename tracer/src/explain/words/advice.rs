@@ -77,9 +77,10 @@ fn of_kind(story: &Story<'_>) -> Option<Sentence> {
                 .to_owned()
         }
         CloseKind::TimedOut => {
-            let orphan = close.timeout.as_ref().and_then(Claim::value) == Some(&TimeoutCause::Orphan);
+            let cause = close.timeout.as_ref().and_then(Claim::value);
             let text = format!("The host at {there}, or the way to it, is gone or drops what is sent.");
-            if orphan { text } else { format!("{text} TCP_USER_TIMEOUT says how long a program waits.") }
+            let held = cause == Some(&TimeoutCause::Retransmission);
+            if held { format!("{text} TCP_USER_TIMEOUT says how long a program waits.") } else { text }
         }
         _ => return None,
     };
@@ -105,7 +106,8 @@ fn of_time_wait(story: &Story<'_>) -> Option<Sentence> {
     let close = story.close;
     let costs_a_port = close.role.value() == Some(&Role::Opened)
         && close.first_closer.value() == Some(&FirstCloser::Local)
-        && close.successor.value() == Some(&Successor::TimeWait);
+        && close.successor.value() == Some(&Successor::TimeWait)
+        && story.time_wait.and_then(|left| left.end.value()) != Some(&TimeWaitEnd::NeverAllocated);
     costs_a_port.then(|| {
         let text = "TIME_WAIT is at the end that closes first, here the one with the ephemeral port: where ports run short, keep connections and use them again, or let the service close first.";
         let grounds =

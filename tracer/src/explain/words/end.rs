@@ -13,7 +13,9 @@ pub(super) fn how_it_ended(story: &Story<'_>) -> Vec<Sentence> {
     let Some(kind) = close.kind.value() else { return unknown_end(story) };
     match kind {
         CloseKind::Active => orderly(story, "This end closed first"),
-        CloseKind::Simultaneous => orderly(story, "Both ends closed at once: their FINs crossed; this end"),
+        CloseKind::Simultaneous => {
+            orderly(story, "Both ends closed at once, and their FINs crossed; this end")
+        }
         CloseKind::Passive => {
             orderly(story, &format!("The peer, {}, closed first; then this end", peer_name(story)))
         }
@@ -39,7 +41,7 @@ fn orderly(story: &Story<'_>, before: &str) -> Vec<Sentence> {
     let grounds = [own("kind", &close.kind), own("first_closer", &close.first_closer)];
     let how = cause(close);
     let text = match &how {
-        Some(how) if before.ends_with("this end") => format!("{before} too: {how}."),
+        Some(how) if before.ends_with("this end") => format!("{before}: {how}."),
         Some(how) => format!("{before}: {how}."),
         None if before.ends_with("this end") => format!("{before} too."),
         None => format!("{before}."),

@@ -118,11 +118,15 @@ fn of_mini_socket(left: &TimeWaitRecord, part: Part, what: &str) -> Option<Sente
                 "{what} was TIME_WAIT: it ended as it should, after {lasted} (2MSL and the timer's rounding)."
             )
         }
-        (TimeWaitEnd::NeverAllocated, _) => format!("{what}: nothing, {}.", time_wait_end(end)),
-        (_, Some(lasted)) => format!("{what} was TIME_WAIT, for {lasted}: {}{by}.", time_wait_end(end)),
-        (_, None) => {
-            format!("{what} never got to TIME_WAIT, or for an unknown time: {}{by}.", time_wait_end(end))
+        (TimeWaitEnd::NeverAllocated, _) => {
+            let what = if part == Part::TimeWait { "It" } else { "The other end" };
+            format!("{what} left nothing behind: {}.", time_wait_end(end))
         }
+        (_, Some(lasted)) => format!("{what} was TIME_WAIT, for {lasted}: {}{by}.", time_wait_end(end)),
+        (_, None) if left.entered.reason() == Some(Reason::DidNotHappen) => {
+            format!("{what} never got to TIME_WAIT: {}{by}.", time_wait_end(end))
+        }
+        (_, None) => format!("{what} ended, after an unknown time: {}{by}.", time_wait_end(end)),
     };
     let grounds =
         [Ground::claim(part, "end", &left.end), Ground::claim(part, "time_wait_ns", &left.time_wait_ns)];

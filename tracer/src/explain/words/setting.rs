@@ -1,7 +1,7 @@
 //! What the kernel's settings in force mean for this very close. Those that are not known are named in one sentence.
 
 use finwait_core::record::{
-    CloseKind, FirstCloser, LocalCause, ResetCause, Role, Successor, TimeWaitEnd, TimeoutCause,
+    CloseKind, FirstCloser, LocalCause, ResetCause, Role, Successor, TimeWaitEnd, TimeoutCause, Waves,
 };
 use finwait_core::{Claim, TcpState};
 
@@ -58,7 +58,8 @@ fn fin_timeout(story: &Story<'_>, force: &InForce<'_>) -> Option<Said> {
     let close = story.close;
     let left = story.time_wait;
     let timed_out = left.is_some_and(|left| left.end.value() == Some(&TimeWaitEnd::FinWait2TimedOut));
-    if !(passed(close, TcpState::FinWait2) && close.first_closer.value() == Some(&FirstCloser::Local)) {
+    let waited = passed(close, TcpState::FinWait2) && close.waves.value() != Some(&Waves::Three);
+    if !waited || close.first_closer.value() != Some(&FirstCloser::Local) {
         return None;
     }
     let (seconds, ground) = match force.get(Setting::FinTimeout, |settings| settings.fin_timeout_seconds) {
@@ -145,7 +146,7 @@ fn port_range(story: &Story<'_>, force: &InForce<'_>) -> Option<Said> {
     }
     let each_second = human::count(u64::from(ports.count() / TIME_WAIT_SECONDS));
     let text = format!(
-        "{range}: {count} ports from this address to {there}; at 60s of TIME_WAIT each, that is {each_second} connections a second that this end may close first."
+        "{range}: {count} ports from this address to {there}; at 60s of TIME_WAIT each, that is {each_second} connections a second that this end may close first, where TIME_WAIT is not reused."
     );
     let grounds = [ground, own("successor", &close.successor), own("role", &close.role)];
     Some(Ok(sentence(text, grounds).and([Ground::constant("TCP_TIMEWAIT_LEN", "60 s")])))

@@ -61,29 +61,44 @@ fn slow_state(story: &Story<'_>, slow: &Dwell) -> Vec<Sentence> {
     let (took, trip) = (duration(*ns), round_trip(close));
     let text = match slow.state {
         TcpState::FinWait2 => format!(
-            "{took} went by before the program at the other end, {}, closed its end: far longer than the round trip{trip} explains.",
+            "{took} went by before the FIN of the other end, {}, came: far longer than the round trip{trip} explains.",
             peer_name(story)
         ),
         TcpState::CloseWait => {
             let by = names::process(close).unwrap_or_else(|| "the program on this host".to_owned());
-            format!("The peer's FIN waited {took} for {by} to close this end: the program took the time.")
+            format!("The peer's FIN waited {took} in CLOSE_WAIT: for so long {by} had not closed this end.")
         }
-        _ => format!(
-            "Our FIN was not acknowledged for {took}, far longer than the round trip{trip} explains: the time went by between the two hosts, or at the peer."
-        ),
+        _ => unacknowledged(slow, &took, &trip),
     };
+    let unsent = slow.unsent_bytes.map(|unsent| {
+        Ground::field(Part::ThisEnd, format!("unsent_bytes.{}", slow.state.name()), unsent)
+    });
     let trip = [own("srtt_us", &close.srtt_us)];
-    let grounds = dwell_ground(Part::ThisEnd, close, slow.state).into_iter().chain(trip);
+    let grounds = dwell_ground(Part::ThisEnd, close, slow.state).into_iter().chain(trip).chain(unsent);
     let mut said = vec![Sentence { text, evidence: grounds.collect() }];
     match slow.state {
         TcpState::FinWait2 => {
+            said[0].evidence.extend(story.peer.and_then(|peer| names::process_ground(Part::Peer, peer)));
             said.extend(acknowledged(close));
-            said.extend(at_the_peer(story));
+            said.extend(at_the_peer(story, *ns));
         }
-        TcpState::CloseWait => {}
-        state => said.extend(unsent(close, state)),
+        TcpState::CloseWait => said[0].evidence.extend(names::process_ground(Part::ThisEnd, close)),
+        _ => {}
     }
     said
+}
+
+/// FIN_WAIT1, CLOSING or LAST_ACK.
+fn unacknowledged(slow: &Dwell, took: &str, trip: &str) -> String {
+    match slow.unsent_bytes.filter(|unsent| *unsent > 0) {
+        Some(unsent) => format!(
+            "{took} went by until our FIN, with {} still to be sent ahead of it, was acknowledged: between the two hosts, or at a peer that did not read.",
+            bytes(u64::from(unsent))
+        ),
+        None => format!(
+            "Our FIN was not acknowledged for {took}, far longer than the round trip{trip} explains: the time went by between the two hosts, or at the peer."
+        ),
+    }
 }
 
 /// What the time in FIN_WAIT1 rules out.
@@ -97,26 +112,22 @@ fn acknowledged(close: &CloseRecord) -> Option<Sentence> {
     Some(sentence(text, [ground, own("fin_outcome", &close.fin_outcome)]))
 }
 
-/// The other end's own record says the same from its side.
-fn at_the_peer(story: &Story<'_>) -> Option<Sentence> {
-    let peer = story.peer?;
-    let ns = dwell(peer, TcpState::CloseWait)?.duration_ns.value()?;
+/// Whether its program or the way took the time is in the other end's own record; without one nothing tells.
+fn at_the_peer(story: &Story<'_>, waited: u64) -> Option<Sentence> {
+    let Some(peer) = story.peer else {
+        let text = "Either its program closed so late or its FIN was lost on the way; the other end's own record would tell, and is not on this host.";
+        return Some(sentence(text, [own("wave_times.3", &story.close.wave_times.waves[2])]));
+    };
+    let ns = *dwell(peer, TcpState::CloseWait)?.duration_ns.value()?;
     let by = names::process(peer).unwrap_or_else(|| "its program".to_owned());
-    let text = format!("Its own record agrees: {by} left it in CLOSE_WAIT for {}.", duration(*ns));
-    Some(Sentence {
-        text,
-        evidence: dwell_ground(Part::Peer, peer, TcpState::CloseWait).into_iter().collect(),
-    })
-}
-
-fn unsent(close: &CloseRecord, state: TcpState) -> Option<Sentence> {
-    let unsent = dwell(close, state)?.unsent_bytes.filter(|unsent| *unsent > 0)?;
-    let text = format!(
-        "{} were still to be sent ahead of our FIN when {} was entered, so the FIN left later than that.",
-        bytes(u64::from(unsent)),
-        state.name()
-    );
-    Some(sentence(text, [Ground::field(Part::ThisEnd, format!("unsent_bytes.{}", state.name()), unsent)]))
+    let left = format!("its own record has {} in CLOSE_WAIT", duration(ns));
+    let text = if ns >= waited / 2 {
+        format!("Its program took the time: {left}, until {by} closed.")
+    } else {
+        format!("Its FIN took the time on the way: {left}.")
+    };
+    let ground = dwell_ground(Part::Peer, peer, TcpState::CloseWait).into_iter();
+    Some(Sentence { text, evidence: ground.chain(names::process_ground(Part::Peer, peer)).collect() })
 }
 
 /// FIN_WAIT2 of a socket that nobody holds goes on in a mini-socket, of which only the time-wait record knows.
@@ -134,7 +145,7 @@ fn hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
     let text = match left.fin_wait2_ns {
         Claim::Known { value, .. } => {
             format!(
-                "Its mini-socket spent {} in FIN_WAIT2: so long the peer kept its half open.",
+                "Its mini-socket spent {} in FIN_WAIT2: so long the peer's FIN did not come.",
                 span(value)
             )
         }

@@ -4,11 +4,12 @@ use finwait_core::MonoNs;
 
 /// Columns ahead of the arrow: indent, lifeline, state, time.
 const STATE: usize = 11;
-const TIME: usize = 10;
+const TIME: usize = 11;
 const LEFT: usize = 2 + 1 + 1 + STATE + 1 + TIME + 2;
 /// Columns of the far end's time and state.
 const FAR: usize = 1 + TIME + 1 + STATE;
 const MIN_ARROW: usize = 28;
+const MIN_ARROW_OF_TWO: usize = 24;
 const MAX_ARROW: usize = 48;
 
 /// Where things stand.
@@ -25,7 +26,7 @@ pub(super) struct Rails {
 impl Rails {
     pub(super) fn new(width: usize, peer: bool) -> Self {
         let arrow = if peer {
-            width.saturating_sub(LEFT + 2 + FAR).clamp(MIN_ARROW - 1, MAX_ARROW)
+            width.saturating_sub(LEFT + 2 + FAR).clamp(MIN_ARROW_OF_TWO, MAX_ARROW)
         } else {
             (MIN_ARROW + width.saturating_sub(80) / 2).min(MAX_ARROW)
         };

@@ -141,7 +141,7 @@ fn state(arrow: &Arrow) -> &'static str {
 fn far_text(far: Option<Far>, start: MonoNs) -> String {
     let Some(far) = far else { return String::new() };
     let time = moment(far.at, start).0;
-    format!("{time:>10} {}", far.state.map_or("", finwait_core::TcpState::name))
+    format!("{time:>11} {}", far.state.map_or("", finwait_core::TcpState::name))
 }
 
 /// The time since the start, and both bounds where it is no moment.
