@@ -45,7 +45,8 @@ const PICTURES: &[&str] = &[
 #[test]
 fn each_kind_of_close_has_its_picture_and_its_words() {
     for name in PICTURES {
-        let expected = fs::read_to_string(root().join("tests/explanations").join(format!("{name}.txt"))).unwrap();
+        let expected =
+            fs::read_to_string(root().join("tests/explanations").join(format!("{name}.txt"))).unwrap();
         assert_eq!(text(&finwait("explain", name)), expected, "{name}");
     }
 }
@@ -74,7 +75,8 @@ fn one_connection_is_explained_by_its_id_and_one_that_is_not_there_is_an_error()
 #[test]
 fn a_report_counts_what_the_closes_are() {
     for name in ["half_close", "reset_by_unread_data", "TIME_WAIT_reuse"] {
-        let report: serde_json::Value = serde_json::from_str(&text(&finwait("report -o json", name))).unwrap();
+        let report: serde_json::Value =
+            serde_json::from_str(&text(&finwait("report -o json", name))).unwrap();
         let lines = text(&finwait("closes -o json", name));
         let records: Vec<serde_json::Value> =
             lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

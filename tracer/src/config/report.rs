@@ -29,9 +29,9 @@ pub(super) fn validate(args: ReportArgs) -> Result<Report, ConfigError> {
     let mut filter = filter(&args.filter)?;
     let origin = origin(args.read, &args.live, &filter)?;
     filter.kinds = args.kind;
-    let against = args.against.map(|path| {
-        if path == Path::new("-") { RecordingPath::Stdin } else { RecordingPath::File(path) }
-    });
+    let against = args
+        .against
+        .map(|path| if path == Path::new("-") { RecordingPath::Stdin } else { RecordingPath::File(path) });
     if against == Some(RecordingPath::Stdin) && matches!(origin, Origin::Recording(RecordingPath::Stdin)) {
         return Err(ConfigError::StdinTwice);
     }

@@ -164,7 +164,10 @@ fn a_slow_peer_is_named_only_where_its_own_record_tells() {
 fn settings_of_another_namespace_say_nothing() {
     let near = close();
     let other = settings(Some(NetNs(1)));
-    says(&Story { settings: Some(&other), ..alone(&near) }, "the connection belongs to another network namespace");
+    says(
+        &Story { settings: Some(&other), ..alone(&near) },
+        "the connection belongs to another network namespace",
+    );
     let own = settings(near.netns);
     let story = Story { settings: Some(&own), ..alone(&near) };
     says(&story, "Had the peer's FIN taken over 60s");
@@ -177,7 +180,10 @@ fn settings_of_another_namespace_say_nothing() {
 fn after_shutdown_no_timeout_ends_the_wait() {
     let near = CloseRecord { cause: known(finwait_core::record::LocalCause::Shutdown), ..close() };
     let own = settings(near.netns);
-    says(&Story { settings: Some(&own), ..alone(&near) }, "ends no such wait while the program holds the socket");
+    says(
+        &Story { settings: Some(&own), ..alone(&near) },
+        "ends no such wait while the program holds the socket",
+    );
     let near = CloseRecord { cause: Claim::Unknown(Reason::CloseOrShutdown), ..close() };
     says(&Story { settings: Some(&own), ..alone(&near) }, "as is whether the program held the socket");
 }

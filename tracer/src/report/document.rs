@@ -1,10 +1,10 @@
 //! A report laid out: sections of sentences and tables, whatever they are written as.
 
-use finwait_core::record::{CloseKind, FirstCloser, ResetCause};
+use finwait_core::record::{CloseKind, Endpoint, FirstCloser, ResetCause, Role};
 
 use super::compare::{Difference, Judgement, differences, quantile};
 use super::{Report, first_closer};
-use crate::explain::{Setting, reset_cause};
+use crate::explain::{Setting, endpoint, reset_cause};
 use crate::sink::{human, safe, when};
 use crate::stats::{CLOSING_STATES, Measure};
 
@@ -39,8 +39,16 @@ impl Section {
         Self { title, words, table: vec![header], ..Self::default() }
     }
 
-    fn has_rows(&self) -> bool {
-        self.table.len() > 1 || !self.sentences.is_empty()
+    /// A header alone is no table.
+    fn trimmed(mut self) -> Self {
+        if self.table.len() == 1 {
+            self.table.clear();
+        }
+        self
+    }
+
+    fn says_something(&self) -> bool {
+        !self.table.is_empty() || !self.sentences.is_empty()
     }
 }
 
@@ -56,7 +64,10 @@ pub fn of(report: &Report) -> Document {
         time_wait(report),
         losses(report),
     ];
-    Document { title: title(report), sections: sections.into_iter().filter(Section::has_rows).collect() }
+    Document {
+        title: title(report),
+        sections: sections.into_iter().map(Section::trimmed).filter(Section::says_something).collect(),
+    }
 }
 
 /// Two spans side by side, and then this one.
@@ -103,10 +114,7 @@ fn compared(all: &[Difference]) -> Section {
         human::count(noise as u64),
         human::count(too_few as u64),
     ));
-    if count == 0 {
-        section.table.clear();
-    }
-    section
+    section.trimmed()
 }
 
 fn closes(report: &Report) -> Section {
@@ -234,7 +242,7 @@ fn idle(report: &Report) -> Section {
     let header = ["service", "closed first", "silence", "shortest", "longest", "closes", "of those idle"];
     let mut section = Section::new("Idle timers, by the silence before the first FIN", 2, &header);
     for cluster in &report.idle {
-        let role = cluster.role.map_or("unknown", finwait_core::record::Role::name);
+        let role = cluster.role.map_or("unknown", Role::name);
         let port = cluster.service.map_or_else(|| "?".to_owned(), |port| port.to_string());
         section.table.push(vec![
             format!("{role} :{port}"),
@@ -253,52 +261,43 @@ fn time_wait(report: &Report) -> Section {
     let debt = &report.debt;
     let mut section =
         Section::new("TIME_WAIT", 2, &["from", "to", "ports in TIME_WAIT at once", "ports taken at once"]);
-    let left: u64 = debt.left.iter().map(|(_, count)| count).sum();
-    if left > 0 {
-        let roles: Vec<String> = debt
-            .left
-            .iter()
-            .map(|(role, count)| {
-                let role = role.map_or("of unknown role", finwait_core::record::Role::name);
-                format!("{} {role}", human::count(*count))
-            })
-            .collect();
-        let per_second = report.duration_ns.filter(|ns| *ns > 0).map_or_else(String::new, |ns| {
-            let rate = left as f64 / (ns as f64 / 1e9);
-            format!(
-                ": {rate:.1} a second, which keeps {} in TIME_WAIT at 60s each",
-                human::count((rate * 60.0).round() as u64)
-            )
-        });
-        section.sentences.push(format!(
-            "{} left a TIME_WAIT here ({}){per_second}.",
-            human::counted(left, "close", "closes"),
-            roles.join(", ")
-        ));
-    }
+    section.sentences.extend(left(report));
     if !debt.watched {
-        section
-            .sentences
-            .push("Time-wait sockets were not watched: how many there were at once is not known.".to_owned());
+        let text = "Time-wait sockets were not watched: how many there were at once is not known.";
+        section.sentences.push(text.to_owned());
     }
     section.sentences.extend(report.verdict.tally.time_waits().map(|ends| format!("{ends}.")));
+    section.sentences.extend(ports(report));
     for peak in &debt.most {
-        let remote = finwait_core::record::Endpoint {
-            addr: Some(peak.space.remote.0),
-            port: Some(peak.space.remote.1),
-        };
+        let (addr, port) = peak.space.remote;
         section.table.push(vec![
             peak.space.local.to_string(),
-            crate::explain::endpoint(remote),
+            endpoint(Endpoint { addr: Some(addr), port: Some(port) }),
             human::count(u64::from(peak.time_wait)),
             human::count(u64::from(peak.taken)),
         ]);
     }
-    section.sentences.extend(ports(report));
-    if section.table.len() == 1 {
-        section.table.clear();
-    }
     section
+}
+
+/// `120 closes left a TIME_WAIT here (120 opened): 2.0 a second, which keeps 120 in TIME_WAIT at 60s each.`
+fn left(report: &Report) -> Option<String> {
+    let left = &report.debt.left;
+    let all: u64 = left.iter().map(|(_, count)| count).sum();
+    if all == 0 {
+        return None;
+    }
+    let of_role = |(role, count): &(Option<Role>, u64)| {
+        format!("{} {}", human::count(*count), role.map_or("of unknown role", Role::name))
+    };
+    let roles: Vec<String> = left.iter().map(of_role).collect();
+    let per_second = report.duration_ns.filter(|ns| *ns > 0).map_or_else(String::new, |ns| {
+        let rate = all as f64 / (ns as f64 / 1e9);
+        let kept = human::count((rate * 60.0).round() as u64);
+        format!(": {rate:.1} a second, which keeps {kept} in TIME_WAIT at 60s each")
+    });
+    let closes = human::counted(all, "close", "closes");
+    Some(format!("{closes} left a TIME_WAIT here ({}){per_second}.", roles.join(", ")))
 }
 
 /// How many ports there are, where that is known.

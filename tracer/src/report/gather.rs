@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use finwait_core::record::{CloseRecord, Role, Successor};
 use finwait_core::{
-    ClosingConnection, Grouping as CoreGrouping, MonoNs, PortSpace, Record, TcpState, Tracker,
+    ClosingConnection, ConnId, Grouping as CoreGrouping, MonoNs, PortSpace, Record, TcpState, Tracker,
+    TrackerConfig,
 };
 
 use super::idle::Idle;
@@ -138,6 +139,10 @@ impl Sink for ReportSink {
         let now = tracker.now();
         let stuck = stuck(tracker.closing(CLOSING), now);
         self.ended = Some((self.aggregator.snapshot(tracker, now), stuck));
+    }
+
+    fn follows(&self, id: ConnId) -> bool {
+        self.aggregator.awaits(id)
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use finwait_core::record::{CloseKind, FirstCloser, ResetCause, Role};
 use finwait_core::Reason;
+use finwait_core::record::{CloseKind, FirstCloser, ResetCause, Role};
 use serde::Serialize;
 
 use super::compare::{Difference, Figure, differences};

@@ -126,7 +126,9 @@ fn text_has_a_section_for_each_thing_that_was_there() {
         ],
         "{text}"
     );
-    for part in ["RESETS", "close() with received data unread", "accepted :443", "TIME_WAIT", "WHAT WAS MISSED"] {
+    for part in
+        ["RESETS", "close() with received data unread", "accepted :443", "TIME_WAIT", "WHAT WAS MISSED"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     for part in ["STILL CLOSING", "IDLE TIMERS", "DIFFERENCES"] {
@@ -155,16 +157,15 @@ fn of_two_spans_alike_nothing_is_marked_and_of_two_that_differ_what_does() {
     let before = report((0..200).map(|n| passive(1 + n % 10)).collect());
     let after = report((0..200).map(|n| passive(50 + n % 10)).collect());
     let alike = compare::differences(&before, &before);
-    assert!(alike.iter().all(|d| !matches!(d.judgement, compare::Judgement::More | compare::Judgement::Less)));
+    assert!(
+        alike.iter().all(|d| !matches!(d.judgement, compare::Judgement::More | compare::Judgement::Less))
+    );
     let marked: Vec<_> = compare::differences(&after, &before)
         .into_iter()
         .filter(|d| matches!(d.judgement, compare::Judgement::More | compare::Judgement::Less))
         .map(|d| (d.of, d.figure, d.judgement))
         .collect();
-    assert_eq!(
-        marked,
-        [("accepted :443".to_owned(), "CLOSE_WAIT".to_owned(), compare::Judgement::More)]
-    );
+    assert_eq!(marked, [("accepted :443".to_owned(), "CLOSE_WAIT".to_owned(), compare::Judgement::More)]);
     let json = serde_json::to_value(ReportJson::against(&after, &before)).unwrap();
     assert_eq!(json.pointer("/against/closes"), Some(&serde_json::json!(200)));
     let text = render::text(&document::against(&after, &before));

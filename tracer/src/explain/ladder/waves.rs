@@ -1,6 +1,8 @@
 //! The four waves of the close, and the time that went by ahead of each.
 
-use finwait_core::record::{CloseKind, CloseRecord, FinOutcome, FirstCloser, Successor, TimeWaitEnd, WaveTime, Waves};
+use finwait_core::record::{
+    CloseKind, CloseRecord, FinOutcome, FirstCloser, Successor, TimeWaitEnd, WaveTime, Waves,
+};
 use finwait_core::{Claim, Reason, TcpState};
 
 use super::{Arrow, Far, Row, Way, dwell, entered, passed};
@@ -114,7 +116,9 @@ fn wave(story: &Story<'_>, first: FirstCloser, index: usize) -> Option<Arrow> {
     }
     match (label, way) {
         ("FIN", Way::Out) => arrow.notes.extend(fin_notes(close)),
-        ("FIN", _) if arrow.far.is_some() => arrow.notes.extend(story.peer.iter().flat_map(|peer| fin_notes(peer))),
+        ("FIN", _) if arrow.far.is_some() => {
+            arrow.notes.extend(story.peer.iter().flat_map(|peer| fin_notes(peer)))
+        }
         _ => {}
     }
     Some(arrow)

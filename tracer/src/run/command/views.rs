@@ -94,7 +94,11 @@ pub(super) fn report(asked: config::Report) -> Result<(), CommandError> {
                 Some(against) => document::against(&report, against),
                 None => document::of(&report),
             };
-            if format == ReportFormat::Markdown { render::markdown(&document) } else { render::text(&document) }
+            if format == ReportFormat::Markdown {
+                render::markdown(&document)
+            } else {
+                render::text(&document)
+            }
         }
     };
     print(text.as_bytes())?;
