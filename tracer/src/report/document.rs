@@ -294,7 +294,9 @@ fn left(report: &Report) -> Option<String> {
     let per_second = report.duration_ns.filter(|ns| *ns > 0).map_or_else(String::new, |ns| {
         let rate = all as f64 / (ns as f64 / 1e9);
         let kept = human::count((rate * 60.0).round() as u64);
-        format!(": {rate:.1} a second, which keeps {kept} in TIME_WAIT at 60s each")
+        let often =
+            if rate >= 1.0 { format!("{rate:.1} a second") } else { format!("{:.1} a minute", rate * 60.0) };
+        format!(": {often}, which keeps {kept} in TIME_WAIT at 60s each")
     });
     let closes = human::counted(all, "close", "closes");
     Some(format!("{closes} left a TIME_WAIT here ({}){per_second}.", roles.join(", ")))

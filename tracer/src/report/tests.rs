@@ -117,12 +117,12 @@ fn text_has_a_section_for_each_thing_that_was_there() {
             "13 closes from 2026-09-23T20:24:10.900000Z, 1m00s, kernel 6.18.44",
             "",
             "HOW CONNECTIONS ENDED",
-            "  what          which                  closes   share",
-            "  kind          passive                    10    77 %",
-            "  kind          active                      2    15 %",
-            "  kind          reset                       1   7.7 %",
-            "  closed first  this end                    2    15 %",
-            "  closed first  the peer                   10    77 %",
+            "  what          which                 closes  share",
+            "  kind          passive                   10   77 %",
+            "  kind          active                     2   15 %",
+            "  kind          reset                      1  7.7 %",
+            "  closed first  this end                   2   15 %",
+            "  closed first  the peer                  10   77 %",
         ],
         "{text}"
     );

@@ -29,12 +29,9 @@ fn is_closing(state: TcpState) -> bool {
     matches!(state, FinWait1 | FinWait2 | Closing | CloseWait | LastAck)
 }
 
-/// ` (round trip 0.3ms)`
+/// ` of 0.3ms`
 fn round_trip(close: &CloseRecord) -> String {
-    close
-        .srtt_us
-        .value()
-        .map_or_else(String::new, |us| format!(" (round trip {})", duration(u64::from(*us) * 1_000)))
+    close.srtt_us.value().map_or_else(String::new, |us| format!(" of {}", duration(u64::from(*us) * 1_000)))
 }
 
 /// Only of what exchanged FINs, and where every closing state's time is known.
@@ -46,9 +43,9 @@ fn nothing_slow(close: &CloseRecord) -> Option<Sentence> {
     let known: Option<Vec<(u64, TcpState)>> =
         closing.map(|dwell| Some((*dwell.duration_ns.value()?, dwell.state))).collect();
     let (ns, state) = known?.into_iter().max()?;
-    let trip = round_trip(close);
     let text = format!(
-        "No state took far longer than the round trip explains; the longest was {} with {}{trip}.",
+        "No state took far longer than the round trip{} explains; the longest was {} with {}.",
+        round_trip(close),
         state.name(),
         duration(ns)
     );
