@@ -29,7 +29,11 @@ pub struct Explain {
 
 pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
     let mut filter = filter(&args.filter)?;
-    let origin = origin(args.read, &args.live, &filter)?;
+    let mut origin = origin(args.read, &args.live, &filter)?;
+    if let Origin::Live(live) = &mut origin {
+        // The other end has the ports the other way round, and may be in another namespace.
+        live.kernel_filter = Filter { version: filter.version, ..Filter::default() }.kernel_share();
+    }
     filter.kinds = args.kind;
     Ok(Explain {
         conn_id: args.conn_id,

@@ -74,8 +74,8 @@ impl Ground {
 
     /// A plain field of a record.
     #[must_use]
-    pub fn field(part: Part, name: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
-        Self { part, name: name.into(), basis: Basis::Field(value.to_string()) }
+    pub fn field(part: Part, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        Self { part, name: name.into(), basis: Basis::Field(value.into()) }
     }
 
     /// A constant of the kernel's source.

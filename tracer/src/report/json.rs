@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::compare::{Difference, Figure, differences};
 use super::{IdleCluster, PortPeak, Report, StuckGroup};
+use crate::explain::Ports;
 use crate::sink::when;
 use crate::stats::histogram::Histogram;
 use crate::stats::{Measure, Summary, Unproven};
@@ -166,7 +167,7 @@ impl ReportJson {
                 .map(|(role, count)| (role.map_or(UNKNOWN, Role::name), *count))
                 .collect(),
             time_wait_ports: report.debt.most.iter().map(PortsJson::new).collect(),
-            ephemeral_ports: report.settings.and_then(|settings| settings.ports).map(|ports| ports.count()),
+            ephemeral_ports: report.settings.and_then(|settings| settings.ports).map(Ports::count),
             losses: LossesJson::new(report),
             against: None,
             differences: None,

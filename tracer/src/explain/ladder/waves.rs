@@ -117,7 +117,7 @@ fn wave(story: &Story<'_>, first: FirstCloser, index: usize) -> Option<Arrow> {
     match (label, way) {
         ("FIN", Way::Out) => arrow.notes.extend(fin_notes(close)),
         ("FIN", _) if arrow.far.is_some() => {
-            arrow.notes.extend(story.peer.iter().flat_map(|peer| fin_notes(peer)))
+            arrow.notes.extend(story.peer.map(fin_notes).unwrap_or_default());
         }
         _ => {}
     }

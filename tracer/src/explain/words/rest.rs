@@ -82,8 +82,8 @@ pub(super) fn idle(story: &Story<'_>) -> Option<Sentence> {
         duration(idle)
     );
     let grounds = [
-        Ground::field(Part::ThisEnd, "idle_send_ns", sent),
-        Ground::field(Part::ThisEnd, "idle_receive_ns", received),
+        Ground::field(Part::ThisEnd, "idle_send_ns", sent.to_string()),
+        Ground::field(Part::ThisEnd, "idle_receive_ns", received.to_string()),
         own("first_closer", &close.first_closer),
     ];
     Some(sentence(text, grounds))
@@ -169,7 +169,7 @@ pub(super) fn not_seen(story: &Story<'_>) -> Vec<Sentence> {
             "place where transitions are missing",
             "places where transitions are missing",
         );
-        let ground = Ground::field(Part::ThisEnd, "chain_breaks", close.chain_breaks);
+        let ground = Ground::field(Part::ThisEnd, "chain_breaks", close.chain_breaks.to_string());
         said.push(sentence(format!("There is {missing}: what rests on them is not known."), [ground]));
     }
     let text = match close.seen_from {

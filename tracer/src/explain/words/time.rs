@@ -67,9 +67,9 @@ fn slow_state(story: &Story<'_>, slow: &Dwell) -> Vec<Sentence> {
         }
         _ => unacknowledged(slow, &took, &trip),
     };
-    let unsent = slow
-        .unsent_bytes
-        .map(|unsent| Ground::field(Part::ThisEnd, format!("unsent_bytes.{}", slow.state.name()), unsent));
+    let unsent = slow.unsent_bytes.map(|unsent| {
+        Ground::field(Part::ThisEnd, format!("unsent_bytes.{}", slow.state.name()), unsent.to_string())
+    });
     let trip = [own("srtt_us", &close.srtt_us)];
     let grounds = dwell_ground(Part::ThisEnd, close, slow.state).into_iter().chain(trip).chain(unsent);
     let mut said = vec![Sentence { text, evidence: grounds.collect() }];
