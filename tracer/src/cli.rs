@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use finwait_core::record::CloseKind;
 
 mod examples;
+mod explain;
 mod file;
 mod filter;
 mod keys;
@@ -16,16 +17,19 @@ mod live;
 mod output;
 mod parse;
 mod record;
+mod report;
 mod serve;
 mod stuck;
 mod value;
 
+pub use explain::ExplainArgs;
 pub use file::FileError;
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
 pub use output::{ColorChoice, Format, LimitArgs, OutputArgs};
 pub use parse::{ParseError, parse};
 pub use record::{FilesArgs, RecordArgs, RecordFormat};
+pub use report::{ReportArgs, ReportFormat};
 #[cfg(feature = "otlp")]
 pub use serve::OtlpArgs;
 pub use serve::ServeArgs;
@@ -51,6 +55,12 @@ pub enum Command {
     /// Show every connection when it ends: who closed first, how, and which state took long
     #[command(after_help = examples::CLOSES)]
     Closes(ClosesArgs),
+    /// Draw each connection that ends as a ladder, and say what it means in plain words
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Sum up a span, or two side by side: how connections ended, how long that took, idle timers, what TIME_WAIT cost
+    #[command(after_help = examples::REPORT)]
+    Report(ReportArgs),
     /// Write what is observed to a recording, which `-r` of the other commands reads
     #[command(after_help = examples::RECORD)]
     Record(RecordArgs),

@@ -15,10 +15,14 @@ use crate::cli::{
 use crate::filter::{Filter, IpVersion, Workloads};
 use crate::recording::{RecorderConfig, Rotation};
 
+mod explain;
 mod places;
+mod report;
 mod serve;
 
+pub use explain::Explain;
 pub use places::PlaceError;
+pub use report::Report;
 pub use serve::Serve;
 
 /// Why the flags make no sense. Every message is one sentence.
@@ -73,6 +77,9 @@ pub enum ConfigError {
     /// Time-wait sockets as CSV
     #[error("--time-waits has no rows in CSV, whose columns are those of closes: take -o json for both")]
     NoTimeWaitsInCsv,
+    /// One pipe for two recordings
+    #[error("stdin is one recording: give -r or --against a file")]
+    StdinTwice,
     /// A path that is no such namespace or cgroup
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -124,6 +131,10 @@ pub enum ConfigError {
 pub enum Action {
     /// `states` or `closes`
     View(Box<View>),
+    /// `explain`
+    Explain(Box<Explain>),
+    /// `report`
+    Report(Box<Report>),
     /// `record`
     Record(Recording),
     /// `serve`
@@ -269,6 +280,8 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
     match cli.command {
         Command::States(args) => Ok(Action::View(Box::new(view(Subject::States, args)?))),
         Command::Closes(args) => Ok(Action::View(Box::new(closes(args)?))),
+        Command::Explain(args) => Ok(Action::Explain(Box::new(explain::validate(args)?))),
+        Command::Report(args) => Ok(Action::Report(Box::new(report::validate(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Serve(args) => serve(args),
         Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),

@@ -104,7 +104,9 @@ impl Filter {
             && self.owners([record.actor.value(), record.owner.as_ref(), None])
     }
 
-    fn matches_close(&self, record: &CloseRecord) -> bool {
+    /// Whether this end of a connection is shown.
+    #[must_use]
+    pub fn matches_close(&self, record: &CloseRecord) -> bool {
         self.ends(record.local, record.remote, record.family)
             && within(&self.netns, record.netns)
             && self.belongs(record.cgroup)

@@ -13,6 +13,7 @@
 //! * [`snapshot`] which sockets there are (sock_diag); [`enrich`] processes, cgroups, kernel symbols behind the numbers
 //! * [`serve`] those summaries over HTTP and OTLP
 //! * [`stats`] summaries of closes for dashboards
+//! * [`explain`] what a close record means, in a ladder and in words
 //! * [`stuck`] sockets that stay in a closing state
 //! * [`doctor`] what this host offers, for people
 
@@ -21,10 +22,12 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod enrich;
+pub mod explain;
 pub mod filter;
 pub mod probe;
 pub mod recording;
 pub mod redact;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod serve;

@@ -271,7 +271,7 @@ impl<'a> Run<'a> {
 
     /// The filter may know what nobody behind it may.
     fn show(&mut self, record: &mut Record) -> Result<(), RunError> {
-        if !self.filter.matches(record) {
+        if !self.filter.matches(record) && !self.belongs_to_one_shown(record) {
             return Ok(());
         }
         self.plan.redaction.record(record);
@@ -292,6 +292,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A time-wait record knows less of its connection than the filter may ask.
+    fn belongs_to_one_shown(&self, record: &Record) -> bool {
+        let Record::TimeWait(left) = record else { return false };
+        self.outputs.sink.as_ref().is_some_and(|sink| sink.follows(left.conn_id))
+    }
+
     /// Only once the source has shown that it works, so that a failure leaves stdout empty.
     fn begin(&mut self) -> Result<(), SinkError> {
         if let Some(sink) = &mut self.outputs.sink
@@ -304,6 +310,7 @@ impl<'a> Run<'a> {
 
     fn limits_reached(&self) -> bool {
         self.plan.limits.count.is_some_and(|count| self.lines >= count)
+            || self.outputs.sink.as_ref().is_some_and(|sink| sink.is_satisfied())
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {

@@ -4,10 +4,11 @@ use std::io;
 use std::time::Duration;
 
 use finwait_core::observation::Host;
-use finwait_core::{ClockPair, Grouping, MonoNs, Observation, Record, Tracker};
+use finwait_core::{ClockPair, ConnId, Grouping, MonoNs, Observation, Record, Tracker};
 
 mod columns;
 mod csv;
+mod explain;
 pub(crate) mod human;
 mod json;
 mod recording;
@@ -20,6 +21,7 @@ mod verdict;
 pub(crate) mod when;
 
 pub use self::csv::CsvSink;
+pub use explain::{ExplainSink, Explaining, Style};
 pub use json::JsonSink;
 pub(crate) use json::{CloseJson, OwnerJson, TimeWaitJson, WorkloadJson};
 pub use recording::RecordingSink;
@@ -59,6 +61,16 @@ pub trait Sink {
     /// How the tracker is to group open connections, where that is of interest.
     fn grouping(&self) -> Option<Box<dyn Grouping>> {
         None
+    }
+
+    /// It wants no record any more: the run may end.
+    fn is_satisfied(&self) -> bool {
+        false
+    }
+
+    /// Whether it waits for what becomes of the time-wait socket of `id`, whatever the filter says of that.
+    fn follows(&self, _id: ConnId) -> bool {
+        false
     }
 
     /// Nothing more comes: `tracker` as it is at the end.

@@ -62,6 +62,35 @@ no plain close(): shutdown, exit, killed and the signal. What stands out takes t
 --both-ends: `▶` and `◀` tell which end closed first, and both shares of CLOSE stand on their side of `◀`.
 `?` stands for what is not known, `≥` for at least.";
 
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  The next connection that ends on port 5432 of a database:
+    finwait explain -D 5432 --count 1
+  Every reset and timeout in a recording, and what each sentence rests on:
+    finwait explain -r trace.jsonl --kind reset,timed_out --evidence
+  One connection, by the conn_id that `finwait closes -o json` has:
+    finwait explain -r trace.jsonl 4f1c09ab2f3a-2a-3b9aca00
+  To send by mail:
+    finwait explain -r trace.jsonl --ascii > closes.txt
+
+Left stands the end that it is told from, right the other; where both are on this host, each wave has its time at
+both. `!` marks what took far longer than the round trip explains, `≤` a time within bounds. A wave that was not seen is
+drawn `┄┄ ? ┄┄`, with the reason.";
+
+pub(super) const REPORT: &str = "\
+Examples:
+  The next ten minutes:
+    finwait report --duration 10m
+  One service of a recording, for a ticket:
+    finwait report -r trace.jsonl -L 443 -o markdown
+  What did the release change?
+    finwait report -r after.jsonl --against before.jsonl
+  As JSON, to look for idle timers:
+    finwait report -r trace.jsonl -o json | jq '.idle_clusters[] | {service_port, first_closer, mean_ns}'
+
+Percentiles are right to 4.5 % of their value. A silence is the time without data before the first FIN; many of one
+length are a timer's.";
+
 pub(super) const RECORD: &str = "\
 Examples:
   One minute into a file:

@@ -27,6 +27,8 @@ const CONTAINER_ID: usize = 64;
 const MIN_FILE_BYTES: u64 = 1 << 20;
 /// Shortest time for one, likewise.
 const MIN_FILE_AGE: Duration = Duration::from_secs(1);
+/// Digits of the boot id in a conn_id.
+const BOOT_DIGITS: usize = 12;
 const MAX_WAKE_PAUSE: Duration = Duration::from_secs(1);
 
 /// finwait's own network namespace.
@@ -51,6 +53,23 @@ pub(super) fn pid(text: &str) -> Result<Pid, String> {
         Ok(0) => Err("process 0 is the idle task, which owns no socket".to_owned()),
         Ok(raw) if raw < PID_LIMIT => Ok(Pid(raw)),
         _ => Err(format!("a process id is a number from 1 to {}", PID_LIMIT - 1)),
+    }
+}
+
+/// Three hexadecimal numbers: the boot's first 12 digits, the socket, the generation.
+pub(super) fn conn_id(text: &str) -> Result<String, String> {
+    let hexadecimal = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts[..] {
+        [boot, socket, generation]
+            if boot.len() == BOOT_DIGITS
+                && [boot, socket.strip_prefix('s').unwrap_or(socket), generation]
+                    .into_iter()
+                    .all(hexadecimal) =>
+        {
+            Ok(text.to_ascii_lowercase())
+        }
+        _ => Err("expected a conn_id as records have it, such as 4f1c09ab2f3a-2a-3b9aca00".to_owned()),
     }
 }
 
@@ -203,6 +222,19 @@ mod tests {
         assert_eq!(pid("4194303"), Ok(Pid(4_194_303)));
         for text in ["0", "4194304", "-5", "nginx", ""] {
             assert!(pid(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_named_as_its_records_name_it() {
+        for text in ["4f1c09ab2f3a-2a-3b9aca00", "4f1c09ab2f3a-sffff8880-1000"] {
+            assert_eq!(conn_id(text).as_deref(), Ok(text));
+        }
+        assert_eq!(conn_id("4F1C09AB2F3A-2A-1").as_deref(), Ok("4f1c09ab2f3a-2a-1"));
+        for text in
+            ["", "4f1c09ab2f3a", "4f1c09ab2f3a-2a-", "4f1c-2a-1", "4f1c09ab2f3a-2a-1-1", "4f1c09ab2f3a-x-1"]
+        {
+            assert!(conn_id(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use finwait_core::NetNs;
 
+use crate::explain::{Ports, Settings};
 use crate::stats::{PortRange, ProcessFacts};
 
 /// Fields of /proc/self/stat after the name, from `state` as 0.
@@ -32,18 +33,42 @@ pub fn process_facts() -> ProcessFacts {
     }
 }
 
-/// Of the namespace that finwait runs in: an inode number is its name.
+/// The settings that a close depends on, as they are now in the namespace that finwait runs in; what cannot be read is absent.
+#[must_use]
+pub fn settings() -> Settings {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
+    let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
+    let small = |name: &str| number(name).and_then(|value| u32::try_from(value).ok());
+    Settings {
+        netns: own_netns(),
+        fin_timeout_seconds: small("tcp_fin_timeout"),
+        tw_reuse: small("tcp_tw_reuse"),
+        orphan_retries: small("tcp_orphan_retries"),
+        max_orphans: number("tcp_max_orphans"),
+        max_tw_buckets: number("tcp_max_tw_buckets"),
+        ports: read("ip_local_port_range").and_then(|range| {
+            let (first, last) = ends_of(&range)?;
+            (first <= last).then_some(Ports { first, last })
+        }),
+    }
+}
+
+/// An inode number is its name.
+fn own_netns() -> Option<NetNs> {
+    let inode = fs::metadata("/proc/self/ns/net").ok()?.ino();
+    u32::try_from(inode).ok().map(NetNs)
+}
+
+/// Of the namespace that finwait runs in.
 fn port_range() -> Option<PortRange> {
-    let netns = fs::metadata("/proc/self/ns/net").ok()?.ino();
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let reserved = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").unwrap_or_default();
-    Some(PortRange { netns: NetNs(u32::try_from(netns).ok()?), ports: ports_in(&range, &reserved)? })
+    Some(PortRange { netns: own_netns()?, ports: ports_in(&range, &reserved)? })
 }
 
 /// `range` is two numbers, `reserved` a list of numbers and of pairs joined by a hyphen (ip-sysctl.rst).
 fn ports_in(range: &str, reserved: &str) -> Option<u32> {
-    let mut ends = range.split_ascii_whitespace().map(|end| end.parse::<u16>().ok());
-    let (first, last) = (ends.next()??, ends.next()??);
+    let (first, last) = ends_of(range)?;
     let pairs = reserved.trim().split(',').filter_map(|part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         Some((from.parse::<u16>().ok()?.max(first), to.parse::<u16>().ok()?.min(last)))
@@ -52,6 +77,12 @@ fn ports_in(range: &str, reserved: &str) -> Option<u32> {
     let reserved: u32 =
         pairs.filter(|(from, to)| from <= to).map(|(from, to)| u32::from(to - from) + 1).sum();
     Some(all.saturating_sub(reserved))
+}
+
+/// Two numbers.
+fn ends_of(range: &str) -> Option<(u16, u16)> {
+    let mut ends = range.split_ascii_whitespace().map(|end| end.parse::<u16>().ok());
+    Some((ends.next()??, ends.next()??))
 }
 
 /// The name may hold blanks and brackets: fields are counted from the last bracket on.
@@ -90,6 +121,15 @@ mod tests {
         assert_eq!(ports_in("32768\t60999\n", "8080,32760-32770,60999\n"), Some(28_232 - 4));
         assert_eq!(ports_in("40000\t40000\n", "40000"), Some(0));
         assert_eq!((ports_in("", ""), ports_in("2 1", "")), (None, None));
+    }
+
+    #[test]
+    fn the_settings_of_this_namespace_can_be_read() {
+        let settings = settings();
+        assert_eq!(settings.netns, own_netns());
+        assert!(settings.fin_timeout_seconds.is_some_and(|seconds| seconds > 0));
+        assert!(settings.ports.is_some_and(|ports| ports.count() >= 1));
+        assert_eq!(ends_of("32768\t60999\n"), Some((32_768, 60_999)));
     }
 
     #[test]

@@ -27,6 +27,8 @@ use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, Table
 use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
+mod views;
+
 const OUT_BUFFER: usize = 1 << 16;
 
 /// Why finwait ends without success. Every message is one sentence.
@@ -59,6 +61,14 @@ pub enum CommandError {
     /// A binary recording would go to a terminal
     #[error("a binary recording is not for a terminal: give -w FILE, or -o jsonl")]
     Terminal,
+    /// `explain` of one connection did not see it end
+    #[error(
+        "{conn_id} did not end in what was observed: `finwait closes -o json` shows the conn_id of those that did"
+    )]
+    NoSuchConnection {
+        /// What was asked for
+        conn_id: String,
+    },
     /// `doctor` found that nothing can be observed
     #[error("this host does not let finwait observe its kernel: see above")]
     Unfit,
@@ -103,6 +113,8 @@ impl CommandError {
 pub fn execute(action: Action) -> Result<(), CommandError> {
     match action {
         Action::View(view) => show(*view),
+        Action::Explain(explain) => views::explain(*explain),
+        Action::Report(report) => views::report(*report),
         Action::Record(recording) => record(&recording),
         Action::Serve(serve) => self::serve(*serve),
         Action::ShowConfig(text) => print(text.as_bytes()),

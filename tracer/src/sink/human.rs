@@ -42,7 +42,7 @@ pub(super) fn milliseconds(ns: u64) -> String {
 }
 
 /// `512`, `2.0K`, `18.4K`, `640K`, `1.2M`: powers of 1024.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return bytes.to_string();
     }
@@ -79,7 +79,7 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
 }
 
 /// `61 %`, `0.2 %`; `0 %` and `100 %` only where that is exact.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     if part == 0 || whole == 0 {
         return "0 %".to_owned();
     }
@@ -95,7 +95,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 }
 
 /// The kernel's name for an errno, where TCP sets it.
-pub(super) fn errno(number: i32) -> Option<&'static str> {
+pub(crate) fn errno(number: i32) -> Option<&'static str> {
     Some(match number {
         1 => "EPERM",
         11 => "EAGAIN",

@@ -102,6 +102,12 @@ impl Aggregator {
         }
     }
 
+    /// Whether it is to learn what becomes of the time-wait socket of `id`.
+    #[must_use]
+    pub fn awaits(&self, id: ConnId) -> bool {
+        self.awaited.contains_key(&id)
+    }
+
     fn close(&mut self, close: &CloseRecord) {
         let group = self.groups.lock().of(close);
         let follows = self.await_time_wait(close, group);

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod demo;
+mod explain;
 mod filters;
 mod fire;
 mod hooks;

@@ -1,0 +1,49 @@
+//! Flags of `explain`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use finwait_core::record::CloseKind;
+
+use super::filter::FilterArgs;
+use super::live::{self, LiveArgs};
+use super::output::LimitArgs;
+use super::value;
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// This connection alone, by the conn_id that every record of it has
+    #[arg(value_name = "CONN_ID", value_parser = value::conn_id)]
+    pub conn_id: Option<String>,
+    /// Read a recording instead of the kernel; `-` is stdin. Needs no privileges
+    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
+    #[arg(conflicts_with_all = live::NAMES)]
+    pub read: Option<PathBuf>,
+    /// Where live observations come from
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
+    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
+    #[arg(value_parser = value::connections)]
+    pub max_connections: usize,
+    /// Which connections
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How they ended, such as reset,timed_out
+    #[arg(long, value_name = "KIND", value_delimiter = ',', help_heading = "Filter")]
+    #[arg(value_parser = value::kind())]
+    pub kind: Vec<CloseKind>,
+    /// Below each sentence, what it rests on
+    #[arg(long, help_heading = "Output")]
+    pub evidence: bool,
+    /// Draw with ASCII alone
+    #[arg(long, help_heading = "Output")]
+    pub ascii: bool,
+    /// Wait for the end of TIME_WAIT, about a minute; of a recording it is always told
+    #[arg(long, help_heading = "Output")]
+    pub time_waits: bool,
+    /// Until when; --count is how many are explained
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}

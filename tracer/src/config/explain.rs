@@ -1,0 +1,52 @@
+//! The validated configuration of `explain`.
+
+use finwait_core::TrackerConfig;
+
+use super::{ConfigError, Limits, Origin, filter, limits, origin};
+use crate::cli::ExplainArgs;
+use crate::filter::Filter;
+
+/// `explain`.
+#[derive(Debug)]
+pub struct Explain {
+    /// This connection alone
+    pub conn_id: Option<String>,
+    /// Where from
+    pub origin: Origin,
+    /// Of which connections
+    pub filter: Filter,
+    /// With what each sentence rests on
+    pub evidence: bool,
+    /// Drawn with ASCII alone
+    pub ascii: bool,
+    /// Whether the end of TIME_WAIT is waited for
+    pub time_waits: bool,
+    /// Until when; `count` is of explanations
+    pub limits: Limits,
+    /// How much the tracker may hold
+    pub tracker: TrackerConfig,
+}
+
+pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
+    let mut filter = filter(&args.filter)?;
+    let mut origin = origin(args.read, &args.live, &filter)?;
+    if let Origin::Live(live) = &mut origin {
+        // The other end has the ports the other way round, and may be in another namespace.
+        live.kernel_filter = Filter { version: filter.version, ..Filter::default() }.kernel_share();
+    }
+    filter.kinds = args.kind;
+    Ok(Explain {
+        conn_id: args.conn_id,
+        time_waits: args.time_waits || matches!(origin, Origin::Recording(_)),
+        origin,
+        filter,
+        evidence: args.evidence,
+        ascii: args.ascii,
+        limits: limits(&args.limits),
+        tracker: TrackerConfig {
+            capacity: args.max_connections,
+            transitions: false,
+            ..TrackerConfig::default()
+        },
+    })
+}

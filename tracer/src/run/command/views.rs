@@ -1,0 +1,133 @@
+//! Views that come to one text for each connection, or for the whole span: `explain`, `report`.
+
+use std::io;
+
+use jiff::tz::TimeZone;
+
+use super::{CommandError, open, print, stdout, tell};
+use crate::cli::ReportFormat;
+use crate::config::{self, Explain, Limits, Origin, RecordingPath, Subject};
+use crate::enrich;
+use crate::explain::Settings;
+use crate::redact::Redaction;
+use crate::report::json::ReportJson;
+use crate::report::{Report, ReportSink, document, render};
+use crate::run::signals::Signals;
+use crate::run::{Outputs, Plan, Stop, run};
+use crate::sink::{ExplainSink, Explaining, SinkError, Style};
+use crate::source::Source;
+use crate::stats::Grouping;
+
+/// Where stdout is no terminal.
+const WIDTH: usize = 100;
+
+/// The settings are read before anything is observed, and only of the running kernel: they say nothing of a recording's.
+pub(super) fn explain(explain: Explain) -> Result<(), CommandError> {
+    let (signals, stop) = (Signals::listen()?, Stop::new().map_err(super::SuperviseError::from)?);
+    let recorded = matches!(explain.origin, Origin::Recording(_));
+    let explaining = Explaining {
+        conn_id: explain.conn_id.clone(),
+        filter: explain.filter.clone(),
+        count: explain.limits.count,
+        time_waits: explain.time_waits,
+        settings: (!recorded).then(enrich::settings),
+        style: Style { width: width(), ascii: explain.ascii, evidence: explain.evidence },
+        zone: TimeZone::system(),
+    };
+    let mut sink = ExplainSink::new(stdout()?, explaining);
+    let mut source = open(&explain.origin, &stop)?;
+    let plan = Plan {
+        subject: Some(Subject::Closes),
+        filter: explain.filter,
+        limits: Limits { count: None, ..explain.limits },
+        event_time: recorded,
+        tracker: explain.tracker,
+        time_waits: true,
+        both_ends: true,
+        redaction: Redaction::Off,
+    };
+    let (verdict, explained) = signals.supervise(&stop, move |stop| {
+        let verdict = run(source.as_mut(), Outputs { sink: Some(&mut sink), tap: None }, &plan, stop);
+        verdict.map(|verdict| (verdict, sink.explained()))
+    })??;
+    match explain.conn_id {
+        Some(conn_id) if explained == 0 => Err(CommandError::NoSuchConnection { conn_id }),
+        Some(_) => Ok(()),
+        None => {
+            tell(&verdict.for_people(Some(Subject::Closes)));
+            Ok(())
+        }
+    }
+}
+
+/// Of the terminal.
+fn width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(WIDTH, |(width, _)| width.0.into())
+}
+
+/// The recording to compare with comes first, while nothing is observed yet: if it cannot be read, nothing was in vain. A signal
+/// ends the process then, as nothing would be lost.
+pub(super) fn report(asked: config::Report) -> Result<(), CommandError> {
+    let config::Report { origin, against, filter, limits, tracker, format } = asked;
+    let plan = |limits, event_time| Plan {
+        subject: Some(Subject::Closes),
+        filter: filter.clone(),
+        limits,
+        event_time,
+        tracker,
+        time_waits: true,
+        both_ends: false,
+        redaction: Redaction::Off,
+    };
+    let against = against.map(|path| earlier(path, &plan(Limits::default(), true))).transpose()?;
+    let (signals, stop) = (Signals::listen()?, Stop::new().map_err(super::SuperviseError::from)?);
+    let recorded = matches!(origin, Origin::Recording(_));
+    let settings = (!recorded).then(enrich::settings);
+    let mut source = open(&origin, &stop)?;
+    let plan = plan(limits, recorded);
+    let report = signals.supervise(&stop, move |stop| span(source.as_mut(), &plan, settings, stop))??;
+    let text = match (format, &against) {
+        (ReportFormat::Json, None) => json(&ReportJson::new(&report))?,
+        (ReportFormat::Json, Some(against)) => json(&ReportJson::against(&report, against))?,
+        (format, against) => {
+            let document = match against {
+                Some(against) => document::against(&report, against),
+                None => document::of(&report),
+            };
+            if format == ReportFormat::Markdown {
+                render::markdown(&document)
+            } else {
+                render::text(&document)
+            }
+        }
+    };
+    print(text.as_bytes())?;
+    if report.verdict.unread.is_some() {
+        tell(&report.verdict.for_people(Some(Subject::Closes)));
+    }
+    Ok(())
+}
+
+/// The span that another one is compared with.
+fn earlier(path: RecordingPath, plan: &Plan) -> Result<Report, CommandError> {
+    let stop = Stop::new().map_err(super::SuperviseError::from)?;
+    let mut source = open(&Origin::Recording(path), &stop)?;
+    span(source.as_mut(), plan, None, &stop)
+}
+
+/// Observes one span.
+fn span(
+    source: &mut dyn Source,
+    plan: &Plan,
+    settings: Option<Settings>,
+    stop: &Stop,
+) -> Result<Report, CommandError> {
+    let mut sink = ReportSink::new(Grouping::default(), plan.tracker.time_waits);
+    let verdict = run(source, Outputs { sink: Some(&mut sink), tap: None }, plan, stop)?;
+    Ok(sink.into_report(settings, verdict))
+}
+
+fn json(report: &ReportJson) -> Result<String, CommandError> {
+    let text = serde_json::to_string(report).map_err(|error| SinkError::stdout(error.into()))?;
+    Ok(text + "\n")
+}
