@@ -129,6 +129,7 @@ pub(crate) fn close() -> CloseRecord {
         idle_send_ns: Some(40 * MS),
         idle_receive_ns: Some(30 * MS),
         chain_breaks: 0,
+        captured: None,
     }
 }
 
@@ -164,6 +165,7 @@ pub(crate) fn unproven() -> CloseRecord {
         idle_send_ns: None,
         idle_receive_ns: None,
         chain_breaks: 1,
+        captured: None,
         ..close()
     }
 }
@@ -297,6 +299,7 @@ pub(crate) fn change(old: TcpState, new: TcpState) -> StateChange {
         linger_ns: Some(0),
         err: Some(0),
         err_soft: Some(0),
+        captured: None,
         tcp: tcp_fields(),
     }
 }
