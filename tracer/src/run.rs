@@ -388,6 +388,7 @@ impl<'a> Run<'a> {
             accounting: self.tracker.accounting(),
             fates: self.tracker.fates(),
             unread: source.unread().cloned(),
+            capture: source.capture().cloned(),
             tally: Tally { hurried: self.pairing.as_ref().map_or(0, Pairing::hurried), ..self.tally.clone() },
         }
     }

@@ -7,12 +7,16 @@ use finwait_core::Observation;
 
 use crate::probe::ProgramCosts;
 
+mod input;
 mod lines;
 mod live;
+mod pcap;
 mod pipe;
 mod recording;
 
+pub use input::FileSource;
 pub use live::LiveSource;
+pub use pcap::{CaptureBooks, PcapSource};
 pub use recording::{RecordingError, RecordingSource};
 
 /// A stream of observations. The first is always [`Observation::Host`].
@@ -30,6 +34,11 @@ pub trait Source {
 
     /// Input that could not be read, where the source itself reads it.
     fn unread(&self) -> Option<&Unread> {
+        None
+    }
+
+    /// What became of the packets, where the source is a packet capture.
+    fn capture(&self) -> Option<&CaptureBooks> {
         None
     }
 

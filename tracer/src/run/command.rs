@@ -23,7 +23,7 @@ use crate::redact::Redaction;
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
-use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
+use crate::source::{LiveSource, RecordingError, FileSource, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
 const OUT_BUFFER: usize = 1 << 16;
@@ -203,8 +203,8 @@ type BoxedSource = Box<dyn Source + Send>;
 
 fn open(origin: &Origin, stop: &Stop) -> Result<BoxedSource, CommandError> {
     Ok(match origin {
-        Origin::Recording(RecordingPath::Stdin) => Box::new(RecordingSource::stdin()),
-        Origin::Recording(RecordingPath::File(path)) => Box::new(RecordingSource::open(path)?),
+        Origin::Recording(RecordingPath::Stdin) => Box::new(FileSource::stdin()),
+        Origin::Recording(RecordingPath::File(path)) => Box::new(FileSource::open(path)?),
         Origin::Live(live) => open_live(live, stop)?,
     })
 }

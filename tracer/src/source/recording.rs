@@ -150,7 +150,7 @@ enum Next {
     End,
 }
 
-fn input(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+pub(super) fn input(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     let file = File::open(path)?;
     let kind = file.metadata()?;
     if kind.is_dir() {

@@ -181,7 +181,7 @@ fn bytes_sent(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -
 
 fn bytes_received(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -> Claim<u64> {
     match role {
-        Claim::Known { .. } => counted(end, end.tcp.bytes_received, u64::from(captured.peer_fin.is_some())),
+        Claim::Known { .. } => counted(end, end.tcp.bytes_received, u64::from(captured.peer_fin_acked.is_some())),
         Claim::Unknown(reason) => Claim::Unknown(*reason),
     }
 }

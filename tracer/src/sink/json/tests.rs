@@ -33,6 +33,7 @@ fn written(records: &[Record]) -> Vec<Value> {
         accounting: accounting(),
         fates: finwait_core::Fates::default(),
         unread: None,
+        capture: None,
         tally,
     };
     sink.finish(&verdict).unwrap();
@@ -287,6 +288,7 @@ fn the_last_line_is_the_summary_and_what_is_not_counted_is_null() {
         accounting: finwait_core::Accounting::default(),
         fates: finwait_core::Fates::default(),
         unread: None,
+        capture: None,
         tally: Tally::default(),
     };
     let value = serde_json::to_value(SummaryJson::new(&verdict)).unwrap();
