@@ -23,7 +23,7 @@ use crate::redact::Redaction;
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, safe};
-use crate::source::{LiveSource, RecordingError, FileSource, Source, SourceError};
+use crate::source::{FileSource, LiveSource, RecordingError, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
 const OUT_BUFFER: usize = 1 << 16;

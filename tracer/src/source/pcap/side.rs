@@ -153,7 +153,8 @@ impl Side {
             Listen if own_syn_acked => Some(SynRecv),
             SynRecv if own_syn_acked => Some(Established),
             Established if self.fin.is_some() => self.first_or_second(peer),
-            Established if fin_taken => Some(CloseWait),
+            // Else its own FIN may have been ahead of what it acknowledges here.
+            Established if fin_taken && !self.hidden => Some(CloseWait),
             CloseWait if self.fin.is_some() => Some(LastAck),
             FinWait1 if self.crossed(peer) => fin_taken.then_some(Closing),
             FinWait1 if own_fin_acked => Some(FinWait2),
