@@ -61,9 +61,7 @@ pub enum RunError {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// The filter asks for what the stream does not have
-    #[error(
-        "{flag} needs the tp-btf tier: these transitions come from {from}, which does not show it"
-    )]
+    #[error("{flag} needs the tp-btf tier: these transitions come from {from}, which does not show it")]
     FilterNeedsTpBtf {
         /// The flag
         flag: &'static str,

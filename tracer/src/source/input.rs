@@ -22,7 +22,10 @@ pub struct FileSource {
 
 enum Kind {
     /// Too little has come to tell
-    Open { input: Box<dyn BufRead + Send>, head: Vec<u8> },
+    Open {
+        input: Box<dyn BufRead + Send>,
+        head: Vec<u8>,
+    },
     Told(Box<dyn Source + Send>),
     /// Closed before it was told
     Closed,

@@ -62,8 +62,7 @@ fn kind(end: &StateChange, captured: &CapturedClose) -> Claim<CloseKind> {
 
 /// Why it was sent, and what the application had not read, only the kernel that sent it knows.
 fn reset(end: &StateChange, captured: &CapturedClose) -> Reset {
-    let direction =
-        if captured.reset_is_own { ResetDirection::Sent } else { ResetDirection::Received };
+    let direction = if captured.reset_is_own { ResetDirection::Sent } else { ResetDirection::Received };
     Reset {
         direction: known(direction),
         cause: Claim::Unknown(UNSEEN),
@@ -181,7 +180,9 @@ fn bytes_sent(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -
 
 fn bytes_received(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -> Claim<u64> {
     match role {
-        Claim::Known { .. } => counted(end, end.tcp.bytes_received, u64::from(captured.peer_fin_acked.is_some())),
+        Claim::Known { .. } => {
+            counted(end, end.tcp.bytes_received, u64::from(captured.peer_fin_acked.is_some()))
+        }
         Claim::Unknown(reason) => Claim::Unknown(*reason),
     }
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use finwait_core::observation::{CapturedClose, SeenSegment};
 use finwait_core::record::{
     CloseKind, CloseRecord, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection, TimeWaitEnd,
     TimeWaitRecord, TimeoutCause, WaveTime,
 };
-use finwait_core::{Claim, Reason, TcpState};
+use finwait_core::{Claim, MonoNs, Reason, TcpState};
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::sink::samples::{
     time_wait, transition, unproven,
 };
 use crate::sink::{Ended, Tally};
+use crate::source::CaptureBooks;
 
 const DOCUMENTED: &str = include_str!("../../../../docs/events.md");
 
@@ -33,7 +35,7 @@ fn written(records: &[Record]) -> Vec<Value> {
         accounting: accounting(),
         fates: finwait_core::Fates::default(),
         unread: None,
-        capture: None,
+        capture: Some(CaptureBooks::default()),
         tally,
     };
     sink.finish(&verdict).unwrap();
@@ -419,7 +421,7 @@ fn captured() -> CloseRecord {
 
 #[test]
 fn the_segments_of_a_captured_close_are_told_in_the_order_of_the_waves() {
-    let [value] = &written(&[Record::Close(Box::new(captured()))])[..] else { panic!("one line") };
+    let value = closed(captured());
     let capture = &value["capture"];
     let frames: Vec<_> = [0, 1, 2, 3].map(|wave| capture["waves"][wave]["frame"].as_u64()).into();
     assert_eq!(frames, [Some(7), Some(8), Some(8), Some(9)]);
@@ -431,6 +433,5 @@ fn the_segments_of_a_captured_close_are_told_in_the_order_of_the_waves() {
 
 #[test]
 fn a_close_that_a_kernel_showed_has_no_captured_segments() {
-    let [value] = &written(&[Record::Close(Box::new(close()))])[..] else { panic!("one line") };
-    assert_eq!(value.get("capture"), None);
+    assert_eq!(closed(close()).get("capture"), None);
 }

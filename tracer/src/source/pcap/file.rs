@@ -41,7 +41,7 @@ pub(super) enum Next {
 }
 
 /// The first four bytes of a file that is a capture.
-pub(super) fn is_capture(head: &[u8]) -> bool {
+pub(in crate::source) fn is_capture(head: &[u8]) -> bool {
     head.first_chunk().is_some_and(|magic| Magic::of(*magic).is_some())
 }
 

@@ -58,11 +58,6 @@ impl Flow {
         self.sides.iter().any(|side| side.state == TcpState::Established && side.fin.is_some())
     }
 
-    /// Whether an end is in a closing state.
-    pub(super) fn is_closing(&self) -> bool {
-        self.sides.iter().any(|side| side.fin.is_some())
-    }
-
     /// Takes in the next segment.
     pub(super) fn take(&mut self, segment: &Segment, seen: SeenSegment, out: &mut Emitter) -> Taken {
         let from = usize::from(segment.from != self.ends[0]);

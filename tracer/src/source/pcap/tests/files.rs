@@ -1,6 +1,6 @@
 //! The file formats: byte orders, resolutions of time, interfaces, and files that end too early.
 
-use std::io::{self, BufRead, Read as _};
+use std::io::{self, BufRead};
 
 use finwait_core::MonoNs;
 
@@ -28,7 +28,8 @@ impl Writer {
     }
 
     fn pcap(self, magic: u32, packets: &[(u32, u32, &[u8])]) -> Vec<u8> {
-        let mut file: Vec<u8> = [magic, 0x0002_0004, 0, 0, 65_535, RAW].iter().flat_map(|n| self.u32(*n)).collect();
+        let mut file: Vec<u8> =
+            [magic, 0x0002_0004, 0, 0, 65_535, RAW].iter().flat_map(|n| self.u32(*n)).collect();
         for (seconds, fraction, data) in packets {
             let length = u32::try_from(data.len()).unwrap();
             for n in [*seconds, *fraction, length, length + 7] {
@@ -46,7 +47,10 @@ impl Writer {
     }
 
     fn section(self) -> Vec<u8> {
-        self.block(0x0a0d_0d0a, &[self.u32(0x1a2b_3c4d), self.u16(1), self.u16(0), self.u64(u64::MAX)].concat())
+        self.block(
+            0x0a0d_0d0a,
+            &[self.u32(0x1a2b_3c4d), self.u16(1), self.u16(0), self.u64(u64::MAX)].concat(),
+        )
     }
 
     fn option(self, code: u16, value: &[u8]) -> Vec<u8> {
@@ -98,7 +102,9 @@ fn read_from(input: Box<dyn BufRead + Send>) -> (Vec<(u16, Option<u64>, Vec<u8>)
 #[test]
 fn pcap_of_both_byte_orders_and_resolutions() {
     for writer in BOTH {
-        for (magic, fraction, ns) in [(0xa1b2_c3d4, 250_000, 250_000_000), (0xa1b2_3c4d, 250_000_001, 250_000_001)] {
+        for (magic, fraction, ns) in
+            [(0xa1b2_c3d4, 250_000, 250_000_000), (0xa1b2_3c4d, 250_000_001, 250_000_001)]
+        {
             let file = writer.pcap(magic, &[(1_700_000_000, fraction, b"abc"), (1_700_000_001, 0, b"")]);
             let (packets, end) = read(&file);
             let first = (101, Some(1_700_000_000_000_000_000 + ns), b"abc".to_vec());
@@ -164,7 +170,8 @@ fn a_simple_packet_has_no_time_and_is_counted() {
 fn what_the_capturing_program_lost_is_counted_once() {
     let [little, _] = BOTH;
     let statistics = |dropped: u64| {
-        let body = [little.u32(0), little.u32(0), little.u32(0), little.option(5, &little.u64(dropped))].concat();
+        let body =
+            [little.u32(0), little.u32(0), little.u32(0), little.option(5, &little.u64(dropped))].concat();
         little.block(5, &[body, little.option(0, &[])].concat())
     };
     let file = [little.section(), little.interface(101, &[]), statistics(5), statistics(7)].concat();
@@ -174,7 +181,12 @@ fn what_the_capturing_program_lost_is_counted_once() {
 #[test]
 fn a_file_cut_anywhere_yields_what_is_whole_and_says_that_it_is_cut() {
     let [little, _] = BOTH;
-    let ng = [little.section(), little.interface(101, &[]), little.enhanced(0, 5, b"abc"), little.enhanced(0, 6, b"d")];
+    let ng = [
+        little.section(),
+        little.interface(101, &[]),
+        little.enhanced(0, 5, b"abc"),
+        little.enhanced(0, 6, b"d"),
+    ];
     let classic = little.pcap(0xa1b2_c3d4, &[(1, 2, b"abc"), (3, 4, b"d")]);
     for file in [ng.concat(), classic] {
         let whole = read(&file).0;
@@ -199,7 +211,10 @@ fn an_impossible_length_ends_the_reading_and_takes_no_memory() {
     ng.extend(little.enhanced(0, 5, b"abc"));
     ng[at + 4..at + 8].copy_from_slice(&u32::MAX.to_le_bytes());
     for file in [classic, ng] {
-        assert!(matches!(read(&file).1, Next::Damaged("a packet's length is impossible" | "a block's length is impossible")));
+        assert!(matches!(
+            read(&file).1,
+            Next::Damaged("a packet's length is impossible" | "a block's length is impossible")
+        ));
     }
 }
 

@@ -161,9 +161,10 @@ impl Read {
     fn kinds(&self) -> [&'static str; 2] {
         [A.1, B.1].map(|port| {
             let of_end = |close: &&CloseRecord| close.local.port.is_some_and(|local| local.0 == port);
-            self.closes.iter().find(of_end).map_or("-", |close| {
-                close.kind.value().map_or("unknown", |kind| kind.name())
-            })
+            self.closes
+                .iter()
+                .find(of_end)
+                .map_or("-", |close| close.kind.value().map_or("unknown", |kind| kind.name()))
         })
     }
 }

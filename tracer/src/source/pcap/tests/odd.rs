@@ -132,7 +132,8 @@ fn a_capture_that_starts_with_the_answer_to_a_syn_knows_who_opened() {
 fn the_same_ends_may_connect_again() {
     let close = "100 a FA 1 1 0 / 110 b FA 1 2 0 / 120 a A 2 2 0 /";
     let mut lines = scene(&(OPEN.to_owned() + close));
-    let mut file: Vec<_> = lines.iter().map(|line| (START_MS + line.at_ms, packet(line, (1000, 5000)))).collect();
+    let mut file: Vec<_> =
+        lines.iter().map(|line| (START_MS + line.at_ms, packet(line, (1000, 5000)))).collect();
     lines.iter_mut().for_each(|line| line.at_ms += 1000);
     file.extend(lines.iter().map(|line| (START_MS + line.at_ms, packet(line, (90_000, 50)))));
     let read = Read::of(pcap(RAW, &file));

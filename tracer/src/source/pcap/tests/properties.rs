@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::super::{ip, link};
 use super::*;
 
-const CLOSE: &str = "30 a A 1 1 100 / 35 b A 1 101 50 / 40 a A 101 51 0 / 100 a FA 101 51 0 / 110 b A 51 102 0 /
+const CLOSE: &str =
+    "30 a A 1 1 100 / 35 b A 1 101 50 / 40 a A 101 51 0 / 100 a FA 101 51 0 / 110 b A 51 102 0 /
     200 b A 51 102 20 / 205 a A 102 71 0 / 500 b FA 71 102 0 / 510 a A 102 72 0";
 
 /// Closes with what must come out at both ends.
