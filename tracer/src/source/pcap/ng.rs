@@ -178,7 +178,7 @@ fn option(order: Order, block: &[u8], from: usize, wanted: u16) -> Option<&[u8]>
         if code == 0 {
             return None;
         }
-        at += 4 + (length + 3 & !3);
+        at += 4 + length.next_multiple_of(4);
     }
     None
 }

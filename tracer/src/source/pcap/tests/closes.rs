@@ -1,6 +1,6 @@
 //! The closes that every capture holds.
 
-use finwait_core::record::{FirstCloser, ResetDirection, Role, SeenFrom, Successor, Waves};
+use finwait_core::record::{FirstCloser, ResetDirection, Role, SeenFrom, Successor, WaveTime, Waves};
 use finwait_core::{Claim, Evidence, MonoNs, Reason};
 
 use super::*;
@@ -11,7 +11,7 @@ fn ms(at_ms: u64) -> MonoNs {
 
 fn moments(close: &CloseRecord) -> [Option<u64>; 4] {
     close.wave_times.waves.map(|wave| {
-        let at = wave.value().and_then(|wave| wave.exact())?;
+        let at = wave.value().and_then(WaveTime::exact)?;
         at.since(ms(0)).map(|ns| ns / 1_000_000)
     })
 }

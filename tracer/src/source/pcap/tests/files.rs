@@ -79,12 +79,15 @@ impl Writer {
 
 const BOTH: [Writer; 2] = [Writer { big: false }, Writer { big: true }];
 
-/// Each packet's link, time and bytes, and how the file ends.
-fn read(file: &[u8]) -> (Vec<(u16, Option<u64>, Vec<u8>)>, Next) {
+/// A packet's link, time and bytes.
+type Found = (u16, Option<u64>, Vec<u8>);
+
+/// The packets, and how the file ends.
+fn read(file: &[u8]) -> (Vec<Found>, Next) {
     read_from(Box::new(Cursor::new(file.to_vec())))
 }
 
-fn read_from(input: Box<dyn BufRead + Send>) -> (Vec<(u16, Option<u64>, Vec<u8>)>, Next) {
+fn read_from(input: Box<dyn BufRead + Send>) -> (Vec<Found>, Next) {
     let (mut input, mut format, mut packets) = (Input::new(input), Format::Unknown, Vec::new());
     loop {
         match format.next(&mut input).unwrap() {
