@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::sink::human::{count, counted};
+
 /// Counted in packets where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CaptureBooks {
@@ -49,37 +51,71 @@ impl CaptureBooks {
     /// What people should know of it, a sentence each.
     #[must_use]
     pub fn sentences(&self) -> Vec<String> {
+        let connections = |n| counted(n, "connection", "connections");
         let mut all = vec![format!(
-            "read {} packets, {} of TCP, of {} connections, {} of them not over",
-            self.packets, self.segments, self.connections, self.unfinished
+            "read {}, {} of TCP; {}, {} of them not over",
+            counted(self.packets, "packet", "packets"),
+            count(self.segments),
+            connections(self.connections),
+            count(self.unfinished)
         )];
-        let counts = [
-            (self.cut, "cut off within their headers: capture more of each packet (snaplen)"),
-            (self.malformed, "malformed"),
-            (self.unknown_link, "on links of an unknown type"),
-            (self.untimed, "without a time"),
-            (self.first_fragments + self.later_fragments, "fragments"),
-            (self.odd, "with numbers that fit no connection"),
-            (self.dropped, "lost by the capturing program"),
-        ];
-        let told: Vec<String> = counts
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
-        if !told.is_empty() {
-            all.push(format!("of the packets, {}", told.join("; ")));
-        }
+        all.extend(self.packets_apart());
         if self.undecided > 0 {
-            all.push(format!(
-                "{} connections closed, and the capture does not show which end was first: not reported",
-                self.undecided
-            ));
+            let closed = connections(self.undecided);
+            all.push(format!("{closed} closed, and the capture does not show which end was first: not reported"));
         }
         if self.evicted > 0 {
-            all.push(format!("{} connections found no room", self.evicted));
+            all.push(format!("no room for {}", connections(self.evicted)));
         }
         all.extend(self.damage.clone());
         all
+    }
+
+    fn packets_apart(&self) -> Option<String> {
+        let counts = [
+            (self.cut, "cut off within their headers (snaplen)"),
+            (self.malformed, "malformed"),
+            (self.unknown_link, "on links of an unknown type"),
+            (self.untimed, "without a time"),
+            (self.first_fragments.saturating_add(self.later_fragments), "in fragments"),
+            (self.odd, "with numbers that fit no connection"),
+            (self.dropped, "lost by the capturing program"),
+        ];
+        let told = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(n)));
+        let told = told.collect::<Vec<_>>().join(", ");
+        (!told.is_empty()).then(|| format!("packets: {told}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_of_what_is_there_alone() {
+        let books = CaptureBooks { packets: 12, segments: 10, connections: 1, ..CaptureBooks::default() };
+        assert_eq!(books.sentences(), ["read 12 packets, 10 of TCP; 1 connection, 0 of them not over"]);
+    }
+
+    #[test]
+    fn people_are_told_of_everything_that_makes_the_answers_fewer() {
+        let books = CaptureBooks {
+            packets: 1,
+            cut: 1,
+            dropped: 2500,
+            undecided: 1,
+            evicted: 2,
+            damage: Some("x.pcap could not be read beyond byte 24".to_owned()),
+            ..CaptureBooks::default()
+        };
+        assert_eq!(
+            books.sentences()[1..],
+            [
+                "packets: 1 cut off within their headers (snaplen), 2500 lost by the capturing program",
+                "1 connection closed, and the capture does not show which end was first: not reported",
+                "no room for 2 connections",
+                "x.pcap could not be read beyond byte 24",
+            ]
+        );
     }
 }
