@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(
             books.sentences()[1..],
             [
-                "packets: 1 cut off within their headers (snaplen), 2500 lost by the capturing program",
+                "packets: 1 cut off within their headers (snaplen), 2,500 lost by the capturing program",
                 "1 connection closed, and the capture does not show which end was first: not reported",
                 "no room for 2 connections",
                 "x.pcap could not be read beyond byte 24",

@@ -150,7 +150,8 @@ impl PcapSource {
         self.newest = self.newest.max(Some(at));
     }
 
-    /// Nothing older will come, as far as the capture's clock runs forward, and nothing was lost that could be counted.
+    /// Nothing older will come, as far as the capture's clock runs forward. What the capture lacks is no loss of transitions: an end of
+    /// which segments are missing shows it by its numbers, and the rest by its books.
     fn mark(&self, batch: &mut Vec<Observation>) {
         let Some(at) = self.newest else { return };
         batch.push(Observation::Counters(Counters {
@@ -158,7 +159,6 @@ impl PcapSource {
             transitions: self.flows.out.transitions(),
             recursion_missed: Some(0),
             rescued: Some(0),
-            decode_errors: self.books.cut + self.books.malformed,
             ..Counters::default()
         }));
         batch.push(Observation::Watermark(Watermark { at }));

@@ -48,25 +48,10 @@ impl Ng {
             Filled::Short if input.front().is_empty() => return Ok(Next::End),
             Filled::Short => return Ok(Next::Damaged("its last block is cut off")),
         }
-        // A section's type reads the same in both byte orders; what follows it tells which one holds.
-        if Order::Big.u32(input.front(), 0) == Some(SECTION) {
-            let magic = Order::Big.u32(input.front(), BODY);
-            self.order = match magic {
-                Some(0x1a2b_3c4d) => Some(Order::Big),
-                Some(0x4d3c_2b1a) => Some(Order::Little),
-                _ => return Ok(Next::Damaged("a section's byte order is none")),
-            };
-            self.interfaces.clear();
-        }
-        let Some(order) = self.order else { return Ok(Next::Damaged("it begins without a section")) };
-        let (Some(kind), Some(length)) = (order.u32(input.front(), 0), order.u32(input.front(), 4)) else {
-            return Ok(Next::Damaged("a block's length is impossible"));
+        let (order, kind, whole) = match self.header(input.front()) {
+            Ok(header) => header,
+            Err(damage) => return Ok(Next::Damaged(damage)),
         };
-        // Padded to 32 bits, whatever the length says.
-        let whole = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(3) & !3;
-        if !(FRAME..=MAX_BLOCK + 64).contains(&whole) {
-            return Ok(Next::Damaged("a block's length is impossible"));
-        }
         match input.fill(whole)? {
             Filled::Enough => {}
             Filled::Pending => return Ok(Next::Pending),
@@ -81,6 +66,28 @@ impl Ng {
                 other.unwrap_or(Next::Dropped(0))
             }
         })
+    }
+
+    /// The block's byte order, type and length with its padding.
+    fn header(&mut self, block: &[u8]) -> Result<(Order, u32, usize), &'static str> {
+        // A section's type reads the same in both byte orders; what follows it tells which one holds.
+        if Order::Big.u32(block, 0) == Some(SECTION) {
+            self.order = match Order::Big.u32(block, BODY) {
+                Some(0x1a2b_3c4d) => Some(Order::Big),
+                Some(0x4d3c_2b1a) => Some(Order::Little),
+                _ => return Err("a section's byte order is none"),
+            };
+            self.interfaces.clear();
+        }
+        let order = self.order.ok_or("it begins without a section")?;
+        let (Some(kind), Some(length)) = (order.u32(block, 0), order.u32(block, 4)) else {
+            return Err("a block's length is impossible");
+        };
+        let whole = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(3) & !3;
+        if !(FRAME..=MAX_BLOCK + 64).contains(&whole) {
+            return Err("a block's length is impossible");
+        }
+        Ok((order, kind, whole))
     }
 
     /// `None` for a block that says nothing of packets, or nothing that can be used.
