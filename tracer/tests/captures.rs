@@ -52,7 +52,8 @@ fn capture(segments: &[Segment]) -> Vec<u8> {
 fn finwait(args: &str, input: &[u8]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
     command.args(args.split_whitespace()).env("TZ", "UTC").env_remove("NO_COLOR");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
 }

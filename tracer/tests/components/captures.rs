@@ -31,14 +31,54 @@ const OPEN: [Line; 5] = [
 
 /// What follows on the opening, by situation.
 const ENDS: [(&str, &[Line]); 9] = [
-    ("four waves", &[(true, "FA", 101, 41, 0), (false, "A", 41, 102, 0), (false, "FA", 41, 102, 0), (true, "A", 102, 42, 0)]),
+    (
+        "four waves",
+        &[
+            (true, "FA", 101, 41, 0),
+            (false, "A", 41, 102, 0),
+            (false, "FA", 41, 102, 0),
+            (true, "A", 102, 42, 0),
+        ],
+    ),
     ("three waves", &[(true, "FA", 101, 41, 0), (false, "FA", 41, 102, 0), (true, "A", 102, 42, 0)]),
-    ("the server first", &[(false, "FA", 41, 101, 0), (true, "A", 101, 42, 0), (true, "FA", 101, 42, 0), (false, "A", 42, 102, 0)]),
-    ("crossed", &[(true, "FA", 101, 41, 0), (false, "FA", 41, 101, 0), (true, "A", 102, 42, 0), (false, "A", 42, 102, 0)]),
-    ("a FIN sent again", &[(true, "FA", 101, 41, 0), (true, "FA", 101, 41, 0), (false, "FA", 41, 102, 0), (true, "A", 102, 42, 0)]),
+    (
+        "the server first",
+        &[
+            (false, "FA", 41, 101, 0),
+            (true, "A", 101, 42, 0),
+            (true, "FA", 101, 42, 0),
+            (false, "A", 42, 102, 0),
+        ],
+    ),
+    (
+        "crossed",
+        &[
+            (true, "FA", 101, 41, 0),
+            (false, "FA", 41, 101, 0),
+            (true, "A", 102, 42, 0),
+            (false, "A", 42, 102, 0),
+        ],
+    ),
+    (
+        "a FIN sent again",
+        &[
+            (true, "FA", 101, 41, 0),
+            (true, "FA", 101, 41, 0),
+            (false, "FA", 41, 102, 0),
+            (true, "A", 102, 42, 0),
+        ],
+    ),
     ("a reset by the server", &[(false, "RA", 41, 101, 0)]),
     ("a reset by the client", &[(true, "R", 101, 0, 0)]),
-    ("a reset after the first FIN", &[(true, "FA", 101, 41, 0), (false, "A", 41, 102, 0), (false, "A", 41, 102, 9), (true, "R", 102, 0, 0)]),
+    (
+        "a reset after the first FIN",
+        &[
+            (true, "FA", 101, 41, 0),
+            (false, "A", 41, 102, 0),
+            (false, "A", 41, 102, 9),
+            (true, "R", 102, 0, 0),
+        ],
+    ),
     ("going on", &[(true, "A", 101, 41, 5)]),
 ];
 
@@ -111,7 +151,8 @@ fn by_tshark(path: &str) -> Result<BTreeMap<u16, Ended>> {
 
 /// The same by finwait's closes, and how many connections it says there are.
 fn by_finwait(path: &str) -> Result<(BTreeMap<u16, Ended>, u64)> {
-    let output = Command::new(env!("CARGO_BIN_EXE_finwait")).args(["closes", "-o", "json", "-r", path]).output()?;
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_finwait")).args(["closes", "-o", "json", "-r", path]).output()?;
     ensure!(output.status.success(), "finwait: {}", String::from_utf8_lossy(&output.stderr));
     let (mut ended, mut connections) = (BTreeMap::new(), 0);
     for line in String::from_utf8(output.stdout)?.lines() {

@@ -62,7 +62,9 @@ impl CaptureBooks {
         all.extend(self.packets_apart());
         if self.undecided > 0 {
             let closed = connections(self.undecided);
-            all.push(format!("{closed} closed, and the capture does not show which end was first: not reported"));
+            all.push(format!(
+                "{closed} closed, and the capture does not show which end was first: not reported"
+            ));
         }
         if self.evicted > 0 {
             all.push(format!("no room for {}", connections(self.evicted)));
