@@ -84,7 +84,7 @@ pub enum Command {
 /// Flags of `states` and `closes`.
 #[derive(Debug, Args)]
 pub struct ViewArgs {
-    /// Read a recording instead of the kernel; `-` is stdin. Needs no privileges
+    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,

@@ -59,7 +59,7 @@ fn show(out: Box<dyn Write + Send>) -> Result<bool> {
     probe.drop_privileges(&[])?;
     let depth = match probe.tier() {
         Tier::TpBtf => Depth::Claims,
-        Tier::Classic => Depth::Transitions,
+        Tier::Classic | Tier::Capture => Depth::Transitions,
     };
     writeln!(out, "{} scenarios on the loopback of a network namespace of their own\n", catalog::DEMO.len())?;
 

@@ -33,7 +33,7 @@ fn conclusion(tier: Option<Tier>) -> &'static str {
     match tier {
         Some(Tier::TpBtf) => "Best tier, tp-btf",
         Some(Tier::Classic) => "Second tier, classic, without processes and socket details",
-        None => "finwait cannot observe this kernel",
+        Some(Tier::Capture) | None => "finwait cannot observe this kernel",
     }
 }
 

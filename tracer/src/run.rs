@@ -61,12 +61,12 @@ pub enum RunError {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// The filter asks for what the stream does not have
-    #[error(
-        "{flag} needs the tp-btf tier: these transitions come from the classic trace point, which does not show it"
-    )]
+    #[error("{flag} needs the tp-btf tier: these transitions come from {from}, which does not show it")]
     FilterNeedsTpBtf {
         /// The flag
         flag: &'static str,
+        /// What the transitions come from
+        from: &'static str,
     },
 }
 
@@ -217,9 +217,10 @@ impl<'a> Run<'a> {
 
     fn observe(&mut self, observation: &Observation) -> Result<(), RunError> {
         if let Observation::Host(host) = observation
-            && let (Tier::Classic, Some(flag)) = (host.tier, self.plan.filter.needs_tp_btf())
+            && let Some(flag) = self.plan.filter.needs_tp_btf()
+            && let Some(from) = without_processes(host.tier)
         {
-            return Err(RunError::FilterNeedsTpBtf { flag });
+            return Err(RunError::FilterNeedsTpBtf { flag, from });
         }
         self.begin()?;
         // Ahead of the rest, so that the books hold what could not be written.
@@ -398,8 +399,18 @@ impl<'a> Run<'a> {
             accounting: self.tracker.accounting(),
             fates: self.tracker.fates(),
             unread: source.unread(),
+            capture: source.capture().cloned(),
             tally: Tally { hurried: self.pairing.as_ref().map_or(0, Pairing::hurried), ..self.tally.clone() },
         }
+    }
+}
+
+/// What stands for a tier that shows no processes.
+fn without_processes(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::TpBtf => None,
+        Tier::Classic => Some("the classic trace point"),
+        Tier::Capture => Some("a packet capture"),
     }
 }
 

@@ -9,15 +9,17 @@ use finwait_core::Observation;
 use crate::probe::ProgramCosts;
 use crate::recording::Missing;
 
+mod input;
 mod lines;
 mod live;
-mod opened;
+mod pcap;
 mod pipe;
 mod recording;
 mod unpacked;
 
+pub use input::FileSource;
 pub use live::LiveSource;
-pub use opened::RecordingSource;
+pub use pcap::{CaptureBooks, PcapSource};
 pub use recording::RecordingError;
 
 /// A stream of observations. The first is always [`Observation::Host`].
@@ -35,6 +37,11 @@ pub trait Source {
 
     /// Input that could not be read, where the source itself reads it.
     fn unread(&self) -> Option<Unread> {
+        None
+    }
+
+    /// What became of the packets, where the source is a packet capture.
+    fn capture(&self) -> Option<&CaptureBooks> {
         None
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use finwait_core::{MonoNs, Tracker, TrackerConfig};
 use serde_json::Value;
 use tracer::sink::{Context, Sink};
-use tracer::source::{Polled, RecordingSource, Source};
+use tracer::source::{Polled, FileSource, Source};
 use tracer::stats::family::{Definition, Family, Kind};
 use tracer::stats::{Aggregator, Dimension, Grouping, ProcessFacts, catalogue};
 
@@ -134,7 +134,7 @@ fn alerts() -> Vec<&'static str> {
 /// What finwait exports of a recording: every word that a label can have is there, at zero.
 fn families() -> Vec<Family> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
-    let mut source = RecordingSource::open(&path).unwrap();
+    let mut source = FileSource::open(&path).unwrap();
     let mut tracker = Tracker::new(TrackerConfig::default());
     let mut aggregator = Aggregator::new(Grouping::default(), 1_000);
     let (mut context, mut batch) = (Context::default(), Vec::new());

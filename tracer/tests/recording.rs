@@ -11,7 +11,7 @@ use std::time::Duration;
 use finwait_core::Observation;
 use tracer::recording::{Encoder, Found, Recorder, RecorderConfig, Scan};
 use tracer::sink::Tap;
-use tracer::source::{Polled, RecordingSource, Source};
+use tracer::source::{Polled, FileSource, Source};
 
 const FIXTURES: [&str; 2] = ["closes", "every_kind"];
 
@@ -20,7 +20,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn observations(path: &Path) -> Vec<Observation> {
-    let mut source = RecordingSource::open(path).unwrap();
+    let mut source = FileSource::open(path).unwrap();
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     loop {
         let polled = source.poll(&mut batch, Duration::ZERO).unwrap();

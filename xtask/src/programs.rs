@@ -17,10 +17,11 @@ struct Program {
     service: Option<&'static str>,
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     Program { package: "prometheus", path: "/usr/bin/promtool", service: Some("prometheus.service") },
     Program { package: "nginx-light", path: "/usr/sbin/nginx", service: Some("nginx.service") },
     Program { package: "wrk", path: "/usr/bin/wrk", service: None },
+    Program { package: "tshark", path: "/usr/bin/tshark", service: None },
     // Before the server, which would make a cluster as soon as it is installed.
     Program {
         package: "postgresql-common",

@@ -188,6 +188,8 @@ named! {
         SocketDump = "socket_dump",
         /// A later connection with the same addresses and ports
         SameTuple = "same_tuple",
+        /// Segments in a packet capture show it; times are those at the capture point
+        Captured = "captured",
     }
 }
 
@@ -232,6 +234,8 @@ named! {
         CloseOrShutdown = "close_or_shutdown",
         /// Both ends of the connection were seen, and they contradict each other
         EndsContradict = "ends_contradict",
+        /// A packet capture does not show it
+        NotInCapture = "not_in_capture",
     }
 }
 

@@ -1,6 +1,7 @@
 //! The close record: everything that the events of one connection prove, put together when it is over.
 
 mod bytes;
+mod captured;
 mod continuity;
 mod dwell;
 mod fin;
@@ -57,7 +58,7 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
     let dwells = dwell::dwells(connection, &continuity, &ending);
     let waves = waves::waves(connection, &continuity, &ending);
     let (cause, exit_signal) = owners::cause(connection, &continuity, &ending, view);
-    CloseRecord {
+    let mut record = CloseRecord {
         conn_id: connection.id(view.boot),
         family: connection.family,
         local: connection.tuple.local,
@@ -102,7 +103,14 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         successor: ending.successor,
         role,
         dwells,
+        captured: None,
+    };
+    if let Some(end) = end
+        && let Some(captured) = &end.captured
+    {
+        captured::claim(&mut record, connection, end, captured);
     }
+    record
 }
 
 /// Whether the time-wait socket that `connection` leaves begins in FIN_WAIT2, by its last transition alone; `None` if it

@@ -9,6 +9,7 @@ use tracer_common::TcpState;
 use crate::id::{BootId, CgroupId, Cookie, NetNs, Pid, Port, SockAddr};
 use crate::time::{ClockPair, MonoNs};
 
+mod captured;
 mod comm;
 mod hooks;
 mod reason_name;
@@ -18,6 +19,7 @@ mod state_name;
 mod sysctls;
 mod workload;
 
+pub use captured::{CapturedClose, SeenSegment};
 pub use comm::Comm;
 pub use hooks::{
     AcceptEvent, CallSite, Hooks, ResetEvent, RetransmitCause, RetransmitEvent, SocketKind, Subject,
@@ -126,6 +128,8 @@ pub enum Tier {
     TpBtf,
     /// Classic tracepoint: no cookie, no process, no socket internals
     Classic,
+    /// No kernel: both ends' states are inferred from captured packets
+    Capture,
 }
 
 /// See [`Observation::Watermark`].
@@ -182,6 +186,8 @@ pub enum Program {
     Shadow3,
     /// The classic tracepoint program
     Classic,
+    /// No program: inferred from a packet capture
+    Capture,
     /// tcp:tcp_send_reset
     SendReset,
     /// tcp:tcp_receive_reset
@@ -208,7 +214,10 @@ impl Program {
     /// Whether it reports transitions; the others complete what these tell.
     #[must_use]
     pub fn reports_transitions(self) -> bool {
-        matches!(self, Self::Prime | Self::Shadow | Self::Shadow2 | Self::Shadow3 | Self::Classic)
+        matches!(
+            self,
+            Self::Prime | Self::Shadow | Self::Shadow2 | Self::Shadow3 | Self::Classic | Self::Capture
+        )
     }
 }
 
@@ -341,6 +350,9 @@ pub struct StateChange {
     /// sk_err_soft
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err_soft: Option<i32>,
+    /// The segments of the close, at → CLOSE of a packet capture
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured: Option<Box<CapturedClose>>,
     /// struct tcp_sock's share
     #[serde(flatten)]
     pub tcp: TcpFields,

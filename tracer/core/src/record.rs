@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use crate::claim::{Claim, named};
 use crate::id::{CgroupId, ConnId, NetNs, Pid, Port};
-use crate::observation::{Comm, Family, ReasonName, StateChange, Task, Workload};
+use crate::observation::{CapturedClose, Comm, Family, ReasonName, StateChange, Task, Workload};
 use crate::time::MonoNs;
 use core::fmt;
 use std::sync::Arc;
@@ -357,4 +357,6 @@ pub struct CloseRecord {
     pub idle_receive_ns: Option<u64>,
     /// Places where an old state was not the last new one
     pub chain_breaks: u32,
+    /// The segments that closed it, where a packet capture shows them
+    pub captured: Option<Box<CapturedClose>>,
 }

@@ -33,6 +33,7 @@ pub(crate) fn change(at: u64, old: TcpState, new: TcpState) -> StateChange {
         linger_ns: None,
         err: None,
         err_soft: None,
+        captured: None,
         tcp: TcpFields::default(),
     }
 }

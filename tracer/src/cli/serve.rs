@@ -24,7 +24,7 @@ pub struct ServeArgs {
     /// That file; [`super::parse`] fills it in
     #[arg(skip)]
     pub in_force: String,
-    /// Serve a recording instead of the kernel; `-` is stdin. Stays up when it is read
+    /// Serve a recording or a packet capture instead of the kernel; `-` is stdin. Stays up when it is read
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,

@@ -174,6 +174,8 @@ impl Probe {
                 counters.recursion_missed = misses;
                 counters.rescued_candidates = misses.map(|_| 0);
             }
+            // No probe is of this tier.
+            observation::Tier::Capture => {}
         }
         Ok(counters)
     }

@@ -182,6 +182,7 @@ pub fn decode(bytes: &[u8], jiffy_ns: u64) -> Result<StateChange, DecodeError> {
         linger_ns: has(present::LINGER_TIME).then(|| raw.linger_jiffies.saturating_mul(jiffy_ns)),
         err: has(present::ERR).then_some(raw.err),
         err_soft: has(present::ERR_SOFT).then_some(raw.err_soft),
+        captured: None,
         tcp: tcp(&raw, jiffy_ns),
     })
 }

@@ -213,6 +213,7 @@ impl Probe {
         let names: &[&'static str] = match self.tier {
             Tier::TpBtf => object::tp_btf_programs(),
             Tier::Classic => &[object::CLASSIC],
+            Tier::Capture => &[],
         };
         names
             .iter()
@@ -319,6 +320,7 @@ fn program_info(object: &mut Ebpf, tier: Tier) -> Option<File> {
             let counts = KernelVersion::parse(&kernel_release())? >= CLASSIC_COUNTS_SKIPPED_RUNS;
             object::classic(object).ok().filter(|_| counts)?.fd().ok()?.as_fd().as_raw_fd()
         }
+        Tier::Capture => return None,
     };
     File::open(format!("/proc/self/fdinfo/{program}")).ok()
 }

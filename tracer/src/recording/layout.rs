@@ -49,12 +49,12 @@ macro_rules! codes {
 }
 
 codes! {
-    Tier tier_code tier { TpBtf = 0, Classic = 1 }
+    Tier tier_code tier { TpBtf = 0, Classic = 1, Capture = 2 }
     Family family_code family { Inet = 0, Inet6 = 1 }
     Program program_code program {
         Prime = 0, Shadow = 1, Shadow2 = 2, Shadow3 = 3, Classic = 4, SendReset = 5, ReceiveReset = 6, Retransmit = 7,
         Accept = 8, TimeWaitAsk = 9, TimeWaitArm = 10, TimeWaitKill = 11, TimerStart = 12, TimerCancel = 13,
-        TimerExpire = 14,
+        TimerExpire = 14, Capture = 15,
     }
     TimeWaitSource time_wait_source_code time_wait_source { Off = 0, Fentry = 1, Timer = 2, Sweep = 3 }
     SocketKind socket_kind_code socket_kind { Full = 0, TimeWait = 1, Request = 2, None = 3 }

@@ -24,7 +24,7 @@ use crate::redact::Redaction;
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, Tap, safe};
-use crate::source::{LiveSource, RecordingError, RecordingSource, Source, SourceError};
+use crate::source::{FileSource, LiveSource, RecordingError, Source, SourceError};
 use crate::stuck::{self, StuckError};
 
 mod views;
@@ -230,8 +230,8 @@ type BoxedSource = Box<dyn Source + Send>;
 
 fn open(origin: &Origin, stop: &Stop) -> Result<BoxedSource, CommandError> {
     Ok(match origin {
-        Origin::Recording(RecordingPath::Stdin) => Box::new(RecordingSource::stdin()),
-        Origin::Recording(RecordingPath::File(path)) => Box::new(RecordingSource::open(path)?),
+        Origin::Recording(RecordingPath::Stdin) => Box::new(FileSource::stdin()),
+        Origin::Recording(RecordingPath::File(path)) => Box::new(FileSource::open(path)?),
         Origin::Live(live) => open_live(live, stop)?,
     })
 }

@@ -256,7 +256,7 @@ fn a_filter_by_process_is_refused_on_a_stream_of_the_classic_tier() {
     let mut plan = plan(Subject::States);
     plan.filter.comms = vec!["nginx".to_owned()];
     let error = go(&mut source, &mut Kept::default(), &plan).unwrap_err();
-    assert!(matches!(error, RunError::FilterNeedsTpBtf { flag: "--comm" }), "{error}");
+    assert!(matches!(error, RunError::FilterNeedsTpBtf { flag: "--comm", .. }), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde::ser::Serializer;
 use super::{Context, Sink, SinkError, Verdict};
 
 mod both_ends;
+mod capture;
 mod claims;
 mod close;
 mod moments;

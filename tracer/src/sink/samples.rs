@@ -130,6 +130,7 @@ pub(crate) fn close() -> CloseRecord {
         idle_send_ns: Some(40 * MS),
         idle_receive_ns: Some(30 * MS),
         chain_breaks: 0,
+        captured: None,
     }
 }
 
@@ -165,6 +166,7 @@ pub(crate) fn unproven() -> CloseRecord {
         idle_send_ns: None,
         idle_receive_ns: None,
         chain_breaks: 1,
+        captured: None,
         ..close()
     }
 }
@@ -298,6 +300,7 @@ pub(crate) fn change(old: TcpState, new: TcpState) -> StateChange {
         linger_ns: Some(0),
         err: Some(0),
         err_soft: Some(0),
+        captured: None,
         tcp: tcp_fields(),
     }
 }

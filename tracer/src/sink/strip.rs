@@ -271,6 +271,7 @@ pub(super) fn why(reason: Reason) -> &'static str {
         Reason::BetweenDumps => "between two looks",
         Reason::CloseOrShutdown => "close or shutdown",
         Reason::EndsContradict => "the ends disagree",
+        Reason::NotInCapture => "not in a capture",
     }
 }
 

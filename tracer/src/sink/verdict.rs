@@ -7,7 +7,7 @@ use finwait_core::{Accounting, Fates, Record};
 
 use super::human::{self, count, counted, share};
 use crate::config::Subject;
-use crate::source::Unread;
+use crate::source::{CaptureBooks, Unread};
 
 mod tally;
 
@@ -55,6 +55,8 @@ pub struct Verdict {
     pub fates: Fates,
     /// Input that could not be read
     pub unread: Option<Unread>,
+    /// What became of the packets of a capture
+    pub capture: Option<CaptureBooks>,
     /// What was shown
     pub tally: Tally,
 }
@@ -80,6 +82,7 @@ impl Verdict {
         lines.push(self.saw());
         lines.push(Books(self).to_string());
         lines.extend(self.unread.as_ref().map(ToString::to_string));
+        lines.extend(self.capture.iter().flat_map(CaptureBooks::sentences));
         lines.join("\n")
     }
 

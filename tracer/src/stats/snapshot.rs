@@ -312,6 +312,7 @@ fn kernel_labels(host: &Host) -> Vec<Cow<'static, str>> {
     let tier = match host.tier {
         Tier::TpBtf => "tp_btf",
         Tier::Classic => "classic",
+        Tier::Capture => "capture",
     };
     let time_wait = match host.hooks.time_wait {
         TimeWaitSource::Off => "off",

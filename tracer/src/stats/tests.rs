@@ -12,7 +12,7 @@ use super::family::{Family, Kind, Value};
 use super::histogram::{Histogram, QUANTILE_FACTOR};
 use super::*;
 use crate::sink::{Context, Sink, samples};
-use crate::source::{Polled, RecordingSource, Source};
+use crate::source::{Polled, FileSource, Source};
 
 /// Every recording of the tracker's tests.
 fn recordings() -> Vec<PathBuf> {
@@ -24,7 +24,7 @@ fn recordings() -> Vec<PathBuf> {
 }
 
 fn observations(path: &Path) -> Vec<Observation> {
-    let (mut source, mut all) = (RecordingSource::open(path).unwrap(), Vec::new());
+    let (mut source, mut all) = (FileSource::open(path).unwrap(), Vec::new());
     while source.poll(&mut all, Duration::ZERO).unwrap() != Polled::End {}
     all
 }

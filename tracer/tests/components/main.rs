@@ -1,7 +1,9 @@
-//! finwait together with other people's programs: Prometheus scrapes it, nginx and PostgreSQL are what it watches. Each is started by
+//! finwait together with other people's programs: Prometheus scrapes it, nginx and PostgreSQL are what it watches, tshark
+//! reads the captures that it reads. Each is started by
 //! the test, with folders, ports and a network namespace of its own; nothing of the system's services is touched.
 //! `cargo xtask components` installs what it takes. Needs root.
 
+mod captures;
 mod dashboard;
 mod nginx;
 mod postgres;

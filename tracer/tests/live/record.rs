@@ -16,7 +16,7 @@ use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, catalog};
 use tracer::sink::{Context, JsonSink, Sink, Tap};
-use tracer::source::{Polled, RecordingSource, Source, Unread};
+use tracer::source::{Polled, FileSource, Source, Unread};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
 use crate::support::{self, attach};
@@ -131,7 +131,7 @@ fn replayed(path: &Path) -> Vec<CloseRecord> {
 
 /// The closes that the tracker finds in a recording, and what cannot be read of it.
 fn read(path: &Path) -> (Vec<CloseRecord>, Option<Unread>) {
-    let mut source = RecordingSource::open(path).expect("recording");
+    let mut source = FileSource::open(path).expect("recording");
     let mut tracker = Tracker::new(TrackerConfig::default());
     wait_for("the end of the recording", || {
         let mut batch = Vec::new();

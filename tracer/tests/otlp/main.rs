@@ -14,7 +14,7 @@ use finwait_core::{MonoNs, Tracker, TrackerConfig, WallNs};
 use serde_json::{Value, json};
 use tracer::serve::otlp::{Exported, LAST_TRY, OtlpConfig, OtlpHandle, Retry, start};
 use tracer::sink::{Context, Sink};
-use tracer::source::{Polled, RecordingSource, Source};
+use tracer::source::{Polled, FileSource, Source};
 use tracer::stats::family::{Family, Value as Measured};
 use tracer::stats::histogram::upper_bound_seconds;
 use tracer::stats::{Aggregator, Grouping, ProcessFacts};
@@ -29,7 +29,7 @@ const AT: u64 = 1_700_000_060_500_000_000;
 /// The metrics of a recording, and of a process.
 fn families() -> Vec<Family> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
-    let mut source = RecordingSource::open(&path).unwrap();
+    let mut source = FileSource::open(&path).unwrap();
     let mut tracker = Tracker::new(TrackerConfig::default());
     let mut aggregator = Aggregator::new(Grouping::default(), 1_000);
     let mut context = Context::default();

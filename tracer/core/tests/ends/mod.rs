@@ -95,5 +95,6 @@ fn nothing_known(conn_id: ConnId, local: Endpoint, remote: Endpoint) -> CloseRec
         idle_send_ns: None,
         idle_receive_ns: None,
         chain_breaks: 0,
+        captured: None,
     }
 }

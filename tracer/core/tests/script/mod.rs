@@ -105,6 +105,7 @@ impl Sock {
             linger_ns: Some(0),
             err: Some(0),
             err_soft: Some(0),
+            captured: None,
             tcp,
         };
         Self { now }

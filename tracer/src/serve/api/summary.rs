@@ -146,6 +146,7 @@ fn host(snapshot: &Snapshot) -> HostJson {
     let tier = match host.tier {
         Tier::TpBtf => "tp_btf",
         Tier::Classic => "classic",
+        Tier::Capture => "capture",
     };
     HostJson {
         kernel: Some(host.kernel.clone()),

@@ -11,6 +11,7 @@ use finwait_core::{ConnId, TcpState};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
+use super::capture::CaptureJson;
 use super::claims::{EvidenceMap, UnknownMap, word};
 use super::moments::MomentJson;
 use super::workload::WorkloadJson;
@@ -78,6 +79,8 @@ pub(crate) struct CloseJson<'a> {
     steps: Steps<'a>,
     steps_dropped: u32,
     chain_breaks: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<CaptureJson>,
     evidence: EvidenceMap<'a, CloseRecord>,
     unknown: UnknownMap<'a, CloseRecord>,
 }
@@ -144,6 +147,7 @@ impl<'a> CloseJson<'a> {
             steps: Steps(&record.steps),
             steps_dropped: record.steps_dropped,
             chain_breaks: record.chain_breaks,
+            capture: CaptureJson::of(record),
             evidence: EvidenceMap(record),
             unknown: UnknownMap(record),
         }

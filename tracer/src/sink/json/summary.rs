@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::sink::Verdict;
+use crate::source::CaptureBooks;
 
 /// What the run came to. What this kernel or tier cannot count is null.
 #[derive(Serialize)]
@@ -38,6 +39,8 @@ pub(in crate::sink) struct SummaryJson<'a> {
     evicted: u64,
     decode_errors: u64,
     hooks_lost: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<&'a CaptureBooks>,
 }
 
 impl<'a> SummaryJson<'a> {
@@ -73,6 +76,7 @@ impl<'a> SummaryJson<'a> {
             evicted: books.evicted,
             decode_errors: verdict.decode_errors(),
             hooks_lost: books.hooks_lost,
+            capture: verdict.capture.as_ref(),
         }
     }
 }

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use finwait_core::observation::{CapturedClose, SeenSegment};
 use finwait_core::record::{
     CloseKind, CloseRecord, FinRetransmits, FirstCloser, Reset, ResetCause, ResetDirection, TimeWaitEnd,
     TimeWaitRecord, TimeoutCause, WaveTime,
 };
-use finwait_core::{Claim, Reason, TcpState};
+use finwait_core::{Claim, MonoNs, Reason, TcpState};
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::sink::samples::{
     time_wait, transition, unproven,
 };
 use crate::sink::{Ended, Tally};
+use crate::source::CaptureBooks;
 
 const DOCUMENTED: &str = include_str!("../../../../docs/events.md");
 
@@ -33,6 +35,7 @@ fn written(records: &[Record]) -> Vec<Value> {
         accounting: accounting(),
         fates: finwait_core::Fates::default(),
         unread: None,
+        capture: Some(CaptureBooks::default()),
         tally,
     };
     sink.finish(&verdict).unwrap();
@@ -287,6 +290,7 @@ fn the_last_line_is_the_summary_and_what_is_not_counted_is_null() {
         accounting: finwait_core::Accounting::default(),
         fates: finwait_core::Fates::default(),
         unread: None,
+        capture: None,
         tally: Tally::default(),
     };
     let value = serde_json::to_value(SummaryJson::new(&verdict)).unwrap();
@@ -324,6 +328,7 @@ fn every_key_and_word_that_is_written_is_documented() {
     };
     for value in written(&[
         Record::Close(Box::new(killed())),
+        Record::Close(Box::new(captured())),
         Record::TimeWait(Box::new(gone)),
         Record::BothEnds(Box::new(both_ends())),
         Record::Close(Box::new(sent_unsent)),
@@ -384,4 +389,49 @@ fn every_word_of_a_claim_is_documented() {
     .concat();
     let missing: Vec<_> = words.iter().filter(|word| !DOCUMENTED.contains(&format!("`{word}`"))).collect();
     assert!(missing.is_empty(), "not in docs/events.md: {missing:?}");
+}
+
+/// A close of three segments, of which one was sent again, as a capture shows it.
+fn captured() -> CloseRecord {
+    let segment = |frame, seq, ack, fin| SeenSegment {
+        frame,
+        at: MonoNs(frame * 1000),
+        seq,
+        ack: Some(ack),
+        payload_bytes: 0,
+        fin,
+        rst: false,
+    };
+    let second = segment(8, 900, 101, true);
+    CloseRecord {
+        captured: Some(Box::new(CapturedClose {
+            own_fin: Some(segment(7, 100, 900, true)),
+            own_fin_acked: Some(second),
+            peer_fin: Some(second),
+            peer_fin_acked: Some(segment(9, 101, 901, false)),
+            reset: None,
+            reset_is_own: false,
+            own_fins_again: 1,
+            peer_fins_again: 0,
+            segments_missing: false,
+        })),
+        ..close()
+    }
+}
+
+#[test]
+fn the_segments_of_a_captured_close_are_told_in_the_order_of_the_waves() {
+    let value = closed(captured());
+    let capture = &value["capture"];
+    let frames: Vec<_> = [0, 1, 2, 3].map(|wave| capture["waves"][wave]["frame"].as_u64()).into();
+    assert_eq!(frames, [Some(7), Some(8), Some(8), Some(9)]);
+    assert_eq!((&capture["waves"][1]["seq"], &capture["waves"][1]["ack"]), (&900.into(), &101.into()));
+    assert_eq!(capture["second_and_third_merged"], true);
+    assert_eq!(capture["local_fins_again"], 1);
+    assert_eq!(capture["reset"], Value::Null);
+}
+
+#[test]
+fn a_close_that_a_kernel_showed_has_no_captured_segments() {
+    assert_eq!(closed(close()).get("capture"), None);
 }

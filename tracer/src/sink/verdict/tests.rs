@@ -33,6 +33,7 @@ fn verdict(records: Vec<CloseRecord>) -> Verdict {
         accounting: accounting(),
         fates: finwait_core::Fates::default(),
         unread: None,
+        capture: None,
         tally,
     }
 }

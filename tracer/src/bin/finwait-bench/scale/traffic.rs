@@ -221,6 +221,7 @@ impl Script {
             linger_ns: Some(0),
             err: Some(0),
             err_soft: Some(0),
+            captured: None,
             tcp: numbers(number),
         };
         more(&mut change);
