@@ -165,10 +165,16 @@ fn lines_that_cannot_be_read_are_counted_and_the_first_is_named() {
 #[test]
 fn what_is_no_recording_is_refused_by_its_path_and_nothing_is_shown() {
     for (path, part) in [
-        (PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"), "Cargo.toml is neither a finwait recording nor a packet capture"),
+        (
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
+            "Cargo.toml is neither a finwait recording nor a packet capture",
+        ),
         (PathBuf::from("/nonexistent/trace.jsonl"), "cannot open /nonexistent/trace.jsonl"),
         (PathBuf::from("/"), "cannot open /: "),
-        (PathBuf::from("/dev/null"), "/dev/null is neither a finwait recording nor a packet capture: it is empty"),
+        (
+            PathBuf::from("/dev/null"),
+            "/dev/null is neither a finwait recording nor a packet capture: it is empty",
+        ),
     ] {
         let output = command("closes -r").arg(&path).output().unwrap();
         assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""), "{}", path.display());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use finwait_core::{MonoNs, Tracker, TrackerConfig};
 use serde_json::Value;
 use tracer::sink::{Context, Sink};
-use tracer::source::{Polled, FileSource, Source};
+use tracer::source::{FileSource, Polled, Source};
 use tracer::stats::family::{Definition, Family, Kind};
 use tracer::stats::{Aggregator, Dimension, Grouping, ProcessFacts, catalogue};
 

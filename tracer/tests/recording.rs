@@ -11,7 +11,7 @@ use std::time::Duration;
 use finwait_core::Observation;
 use tracer::recording::{Encoder, Found, Recorder, RecorderConfig, Scan};
 use tracer::sink::Tap;
-use tracer::source::{Polled, FileSource, Source};
+use tracer::source::{FileSource, Polled, Source};
 
 const FIXTURES: [&str; 2] = ["closes", "every_kind"];
 

@@ -34,6 +34,7 @@ pub(crate) const fn reason(reason: Reason) -> &'static str {
         Reason::BetweenDumps => "it happened between two listings of the sockets",
         Reason::CloseOrShutdown => "close(), or shutdown() of both directions: nothing told them apart",
         Reason::EndsContradict => "the two ends contradict each other",
+        Reason::NotInCapture => "no captured packet shows it",
     }
 }
 
@@ -89,6 +90,7 @@ pub(crate) const fn evidence(evidence: Evidence) -> &'static str {
         Evidence::TimeWaitHook => "the kernel's time-wait functions or timers were seen",
         Evidence::SocketDump => "listings of the sockets showed it, and when it was gone",
         Evidence::SameTuple => "a later connection with the same addresses and ports",
+        Evidence::Captured => "captured segments show it, at the capture point's times",
     }
 }
 

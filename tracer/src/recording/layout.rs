@@ -194,6 +194,7 @@ pub(super) fn blank_change() -> StateChange {
         linger_ns: None,
         err: None,
         err_soft: None,
+        captured: None,
         tcp: TcpFields::default(),
     }
 }

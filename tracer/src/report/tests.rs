@@ -36,6 +36,7 @@ fn report(closes: Vec<CloseRecord>) -> Report {
         accounting: Accounting { received: 40, ..Accounting::default() },
         fates: Fates::default(),
         unread: None,
+        capture: None,
         tally,
     };
     sink.into_report(None, verdict)

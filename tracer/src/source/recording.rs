@@ -221,7 +221,10 @@ mod tests {
     fn a_file_that_is_no_recording_is_refused_by_name() {
         for text in [&b""[..], b"\n\n", b"\x7fELF\x02\x01\x01", b"{}", b"[1]\n", MARK.as_bytes()] {
             let message = read(text).0.unwrap_err();
-            assert!(message.starts_with("trace.jsonl is neither a finwait recording nor a packet capture: "), "{message}");
+            assert!(
+                message.starts_with("trace.jsonl is neither a finwait recording nor a packet capture: "),
+                "{message}"
+            );
         }
     }
 

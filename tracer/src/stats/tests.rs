@@ -12,7 +12,7 @@ use super::family::{Family, Kind, Value};
 use super::histogram::{Histogram, QUANTILE_FACTOR};
 use super::*;
 use crate::sink::{Context, Sink, samples};
-use crate::source::{Polled, FileSource, Source};
+use crate::source::{FileSource, Polled, Source};
 
 /// Every recording of the tracker's tests.
 fn recordings() -> Vec<PathBuf> {

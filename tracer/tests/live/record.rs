@@ -16,7 +16,7 @@ use tracer::scenario::check::{Depth, compare};
 use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, catalog};
 use tracer::sink::{Context, JsonSink, Sink, Tap};
-use tracer::source::{Polled, FileSource, Source, Unread};
+use tracer::source::{FileSource, Polled, Source, Unread};
 
 use crate::process::{FINWAIT, Finwait, wait_for};
 use crate::support::{self, attach};

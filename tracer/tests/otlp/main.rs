@@ -14,7 +14,7 @@ use finwait_core::{MonoNs, Tracker, TrackerConfig, WallNs};
 use serde_json::{Value, json};
 use tracer::serve::otlp::{Exported, LAST_TRY, OtlpConfig, OtlpHandle, Retry, start};
 use tracer::sink::{Context, Sink};
-use tracer::source::{Polled, FileSource, Source};
+use tracer::source::{FileSource, Polled, Source};
 use tracer::stats::family::{Family, Value as Measured};
 use tracer::stats::histogram::upper_bound_seconds;
 use tracer::stats::{Aggregator, Grouping, ProcessFacts};

@@ -134,6 +134,7 @@ fn change() -> BoxedStrategy<StateChange> {
             linger_ns: rest.3[1],
             err: rest.4[0],
             err_soft: rest.4[1],
+            captured: None,
             tcp,
         })
         .boxed()

@@ -185,7 +185,10 @@ fn the_same_observations_give_the_same_bytes() {
 fn what_has_no_whole_frame_is_no_recording() {
     for bytes in [&b""[..], b"\x89FWREC\r\n", &[0; 500]] {
         let message = read(bytes).unwrap_err().to_string();
-        assert_eq!(message, "trace.fwr is neither a finwait recording nor a packet capture: it has no whole frame");
+        assert_eq!(
+            message,
+            "trace.fwr is neither a finwait recording nor a packet capture: it has no whole frame"
+        );
     }
 }
 

@@ -7,7 +7,7 @@
 use std::io::BufRead;
 use std::time::Duration;
 
-use finwait_core::observation::{Counters, Hooks, Host, SCHEMA, Tier, Watermark};
+use finwait_core::observation::{Counters, Hooks, Host, SCHEMA, Sysctls, Tier, Watermark};
 use finwait_core::{BootId, ClockPair, MonoNs, Observation, WallNs};
 
 use super::{Polled, RecordingError, Source, SourceError};
@@ -219,5 +219,6 @@ fn host(since: MonoNs) -> Host {
         rps: None,
         filtered: false,
         hooks: Hooks::default(),
+        sysctls: Sysctls::default(),
     }
 }
