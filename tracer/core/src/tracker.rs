@@ -350,9 +350,12 @@ impl Tracker {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
         let broken = connection.last().is_some_and(|last| last.new != change.old);
-        let in_old_state_ns = in_old_state(connection, change, &self.audit);
+        let in_old_state_ns =
+            self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
+        let before = connection.grounds();
         connection.apply(change, actor.value(), &mut self.interned);
-        let record = self.config.transitions.then(|| {
+        let learned = before != connection.grounds() || change.old == TcpState::SynRecv;
+        let record = in_old_state_ns.map(|in_old_state_ns| {
             Box::new(TransitionRecord {
                 conn_id: connection.id(self.boot),
                 change: change.clone(),
@@ -369,9 +372,11 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
-        self.table.learn_role(slot, (change.old, change.new));
+        let learned = self.table.learn_role(slot, (change.old, change.new)) || learned;
         if change.new != TcpState::Close {
-            self.regroup(slot);
+            if learned || self.is_named_since(slot) {
+                self.regroup(slot);
+            }
             self.table.hold_port(slot);
         }
         self.table.opens(slot, (change.old, change.new), self.hooks.accepts);

@@ -1,12 +1,12 @@
 //! Into which group a connection falls. The user chooses by what; how many groups there can be is bounded. What does not fit
 //! falls into `other`, which is always there, and is counted.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use finwait_core::observation::{Comm, Workload};
 use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
 use finwait_core::{GroupId, NetNs, OpenConnection, Port, TcpState};
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::family::Label;
@@ -112,7 +112,7 @@ struct Facts<'a> {
 /// What fits nowhere.
 pub(super) const OTHER_GROUP: GroupId = GroupId(0);
 
-/// The groups, for both who ask: the tracker at each transition, the aggregator at each close. They are on one thread, so the
+/// The groups, for both who ask: the tracker as it learns of connections, the aggregator at each close. They are on one thread, so the
 /// lock is always free.
 #[derive(Clone, Debug)]
 pub(super) struct SharedGroups(Arc<Mutex<Groups>>);

@@ -128,6 +128,12 @@ impl Connection {
         opened.or(self.closer().map(|(_, owner)| owner)).or(self.holder.as_deref())
     }
 
+    /// What of it may decide its group, to be compared with what it is after the next event: nothing that is known now goes
+    /// away before something else has taken its place, so two addresses that are alike are of one thing.
+    pub(super) fn grounds(&self) -> (Tuple, *const Surroundings, Option<*const Owner>) {
+        (self.tuple, Arc::as_ptr(&self.surroundings), self.known_owner().map(core::ptr::from_ref))
+    }
+
     /// Its events in their order, as far as they are kept.
     pub(crate) fn trace(&self) -> &[Trace] {
         match &self.late {
