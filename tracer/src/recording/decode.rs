@@ -9,8 +9,8 @@ use finwait_core::observation::{
 use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, Pid, TcpState, WallNs};
 
 use super::layout::{
-    self, CHANGE_FIELDS, FAMILY, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject, each_field,
-    each_row_field, each_subject_field, kind, row, subject_of,
+    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject,
+    each_frequent_field, each_rare_field, each_row_field, each_subject_field, kind, row, subject_of,
 };
 use super::wire::{Fault, Field, Input};
 
@@ -386,7 +386,11 @@ fn changed_fields(change: &mut StateChange, mask: u64, input: &mut Input<'_>) ->
             }
         };
     }
-    each_field!(get);
+    each_frequent_field!(get);
+    if mask & RARE_FIELDS == 0 {
+        return Ok(());
+    }
+    each_rare_field!(get);
     if mask & FAMILY != 0 {
         change.family = if change.family == Family::Inet { Family::Inet6 } else { Family::Inet };
     }

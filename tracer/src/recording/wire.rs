@@ -67,21 +67,21 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         let (first, rest) = self.rest.split_first().ok_or(Fault::Short)?;
         self.rest = rest;
         Ok(*first)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&mut self) -> Result<u64, Fault> {
         let first = self.byte()?;
         if first < 0x80 { Ok(first.into()) } else { self.long_number(first) }
     }
 
     /// What begins with `first`, of which the rest follows.
-    #[inline]
+    #[inline(always)]
     fn long_number(&mut self, first: u8) -> Result<u64, Fault> {
         if let Some(bytes) = self.rest.first_chunk() {
             let word = u64::from_le_bytes(*bytes);
@@ -98,6 +98,7 @@ impl<'a> Input<'a> {
         self.longest_number(first)
     }
 
+    #[cold]
     fn longest_number(&mut self, first: u8) -> Result<u64, Fault> {
         let mut value = u64::from(first & 0x7f);
         for shift in (7..64).step_by(7) {
@@ -115,7 +116,7 @@ impl<'a> Input<'a> {
     }
 
     /// A number that fits `T`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, Fault> {
         T::try_from(self.number()?).map_err(|_| Fault::Bad(what))
     }
@@ -126,7 +127,7 @@ impl<'a> Input<'a> {
         Ok(from.wrapping_add(unzigzag(self.number()?)))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or(Fault::Short)?;
         self.rest = rest;

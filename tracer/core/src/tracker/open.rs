@@ -126,7 +126,10 @@ impl Tracker {
     /// Its cgroup has been named since it was put into its group.
     pub(super) fn is_named_since(&self, slot: Slot) -> bool {
         !self.table.is_named(slot)
-            && self.table.get(slot).is_some_and(|connection| self.workloads.get(connection.cgroup()).is_some())
+            && self
+                .table
+                .get(slot)
+                .is_some_and(|connection| self.workloads.get(connection.cgroup()).is_some())
     }
 
     fn look(&self, connection: &Connection) -> ClosingConnection {
