@@ -4,8 +4,9 @@
 use core::fmt::Display;
 
 use finwait_core::TcpState::{self, Close, CloseWait, Closing, FinWait1, FinWait2, LastAck};
-use finwait_core::record::{CloseRecord, Dwell, Step, TransitionRecord};
-use finwait_core::{Claim, ClockPair, MonoNs};
+use finwait_core::observation::SeenSegment;
+use finwait_core::record::{CloseKind, CloseRecord, Dwell, Step, TransitionRecord, WaveTime};
+use finwait_core::{Claim, ClockPair, MonoNs, Reason};
 
 use crate::wire::agreement::{free, tolerance_ns, unsent};
 
@@ -51,10 +52,10 @@ pub(crate) fn differences(live: &Live<'_>, captured: &CloseRecord) -> Vec<Differ
         (None, Some(captured)) => found.push(difference("reset", "none", &text(captured))),
         (None, None) => {}
     }
-    let waves = record.wave_times.waves.iter().zip(captured.wave_times.waves).enumerate();
+    let waves = record.wave_times.waves.iter().zip(waves(record, captured)).enumerate();
     found.extend(waves.filter_map(|(index, (one, other))| {
         let moment = other.map(|time| live.mono(time.earliest));
-        let within = |said: finwait_core::record::WaveTime, moment: MonoNs| {
+        let within = |said: WaveTime, moment: MonoNs| {
             said.earliest <= moment.plus(tolerance_ns()) && moment <= said.latest.plus(tolerance_ns())
         };
         time(&format!("wave {}", index + 1), *one, moment, within)
@@ -62,6 +63,20 @@ pub(crate) fn differences(live: &Live<'_>, captured: &CloseRecord) -> Vec<Differ
     found.extend(record.steps.iter().filter_map(|step| moment(live, captured, *step)));
     found.extend(record.dwells.iter().filter_map(|dwell| span(live, captured, dwell)));
     found
+}
+
+/// Those of the capture, in the order in which the live record counts them.
+fn waves(live: &CloseRecord, captured: &CloseRecord) -> [Claim<WaveTime>; 4] {
+    let known = |segment: Option<SeenSegment>| match segment {
+        Some(segment) => Claim::known(WaveTime::at(segment.at), []),
+        None => Claim::Unknown(Reason::DidNotHappen),
+    };
+    match &captured.captured {
+        Some(seen) if live.kind.value() == Some(&CloseKind::Simultaneous) => {
+            [seen.own_fin, seen.peer_fin, seen.peer_fin_acked, seen.own_fin_acked].map(known)
+        }
+        _ => captured.wave_times.waves,
+    }
 }
 
 impl Live<'_> {
@@ -120,11 +135,19 @@ fn time<T: core::fmt::Debug + Copy>(
 /// Our FIN leaves after the step that queues it; what comes in has passed before the step that it makes.
 fn moment(live: &Live<'_>, captured: &CloseRecord, step: Step) -> Option<Difference> {
     let same = |other: &&Step| (other.old, other.new) == (step.old, step.new);
-    if step.old == step.new {
+    // A socket closed in FIN_WAIT2 is gone before the peer's FIN comes.
+    let hidden = (step.old, step.new) == (FinWait2, Close) && live.record.successor.value().is_none();
+    // A capture may know only that it was over by then.
+    let over = step.new == Close && captured.closed_at.is_none();
+    if step.old == step.new || hidden || over {
         return None;
     }
     let at = live.mono(captured.steps.iter().find(same)?.at);
-    let agree = if live.at_once(step) {
+    let came_again = captured.captured.as_ref().is_some_and(|seen| seen.peer_fins_again > 0);
+    let agree = if came_again && matches!(step.new, CloseWait | Closing) {
+        // Which of them came, only the end itself knows.
+        step.at <= at.plus(tolerance_ns())
+    } else if live.at_once(step) {
         at.0.abs_diff(step.at.0) <= tolerance_ns()
     } else if matches!(step.new, FinWait1 | LastAck | TcpState::SynSent) {
         step.at <= at.plus(tolerance_ns())
@@ -147,6 +170,10 @@ fn span(live: &Live<'_>, captured: &CloseRecord, dwell: &Dwell) -> Option<Differ
     let at_once = ends
         .filter(|step| step.old == dwell.state || step.new == dwell.state)
         .all(|step| live.at_once(*step) || step.new == Close && step.old == dwell.state);
+    let came_again = captured.captured.as_ref().is_some_and(|seen| seen.peer_fins_again > 0);
+    if came_again && other.duration_ns.reason() == Some(Reason::NotInCapture) {
+        return None;
+    }
     let agree = |said: u64, ns: MonoNs| !at_once || ns.0.abs_diff(said) <= 2 * tolerance_ns();
     time(&field, Claim::known(said, []), other.duration_ns.map(MonoNs), agree)
 }
