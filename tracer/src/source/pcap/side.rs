@@ -11,6 +11,8 @@ use super::segment::{Segment, passes, reaches};
 
 /// An acknowledgement that is further ahead of everything seen is another connection's.
 const FAR: u32 = 1 << 30;
+/// A packet that passes two interfaces is captured twice within this time; nothing is sent again so soon.
+const TWICE_NS: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -98,7 +100,8 @@ impl Side {
         if furthest {
             self.next = Some(end);
         }
-        if self.fin_acked.is_none() && (segment.payload_bytes > 0 || segment.fin) {
+        let same = self.fin.is_some_and(|(fin, _)| seen.at.since(fin.at).is_none_or(|ns| ns < TWICE_NS));
+        if self.fin_acked.is_none() && (segment.payload_bytes > 0 || segment.fin) && !same {
             self.fin_in_order = segment.fin && self.fin.is_none() && !gap;
         }
         if segment.fin {

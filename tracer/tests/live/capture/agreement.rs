@@ -1,7 +1,7 @@
 //! What a capture's close record says against the live one of the same end. Values must be the same; moments must be what the witness
 //! of [`crate::wire::agreement`] asks for: the same where nothing lies between segment and event, else within the live record's bounds.
 
-use core::fmt::Display;
+use core::fmt::{self, Display, Formatter};
 
 use finwait_core::TcpState::{self, Close, CloseWait, Closing, FinWait1, FinWait2, LastAck};
 use finwait_core::observation::SeenSegment;
@@ -76,6 +76,26 @@ fn waves(live: &CloseRecord, captured: &CloseRecord) -> [Claim<WaveTime>; 4] {
             [seen.own_fin, seen.peer_fin, seen.peer_fin_acked, seen.own_fin_acked].map(known)
         }
         _ => captured.wave_times.waves,
+    }
+}
+
+impl Difference {
+    /// The capture has no record of that end, or too many.
+    pub(crate) fn no_record(complaint: &str) -> Self {
+        let found = if complaint == "no close record" { "none" } else { complaint };
+        difference("record", "one", found)
+    }
+
+    /// Field, what the live record says, what the capture's does.
+    pub(crate) fn what(&self) -> (&str, &str, &str) {
+        (&self.field, &self.live, &self.capture)
+    }
+}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { field, live, capture, detail } = self;
+        write!(f, "{field} is {live} live and {capture} in the capture; {detail}")
     }
 }
 

@@ -15,10 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use finwait_core::ClockPair;
 use tracer::scenario::check::{record_of, sides};
 use tracer::scenario::watch::Seen;
-use tracer::scenario::{Actor, Made, MadeConnection, SideName};
+use tracer::scenario::{Actor, Made, SideName};
 use tracer::source::FileSource;
 
 use self::agreement::{Difference, Live, differences};
+use self::differences::Pair;
 use self::tcpdump::Tcpdump;
 use crate::replay::Replayed;
 use crate::support::file_name;
@@ -71,28 +72,17 @@ impl Captures {
         for (connection, side, _) in sides(made) {
             let Ok(record) = record_of(made, connection, side, &seen.closes) else { continue };
             let live = Live { record, transitions: &seen.transitions, clocks: self.clocks };
-            let found = self.found(made, connection, side, &live);
-            complaints.extend(differences::complaints(connection.name, side, &found));
+            let replayed = self.at(side);
+            let captured = record_of(made, connection, side, &replayed.closes);
+            let found = match &captured {
+                Ok(captured) => differences(&live, captured),
+                Err(complaint) => vec![Difference::no_record(complaint)],
+            };
+            let books = replayed.books.as_ref().expect("a capture's books");
+            let pair = Pair { live: record, captured: captured.ok(), books };
+            complaints.extend(differences::complaints(connection.name, side, &found, &pair));
         }
         assert!(complaints.is_empty(), "{complaints:#?}\nbooks {:#?}", self.client.books);
-    }
-
-    fn found(
-        &self,
-        made: &Made,
-        connection: &MadeConnection,
-        side: SideName,
-        live: &Live<'_>,
-    ) -> Vec<Difference> {
-        match record_of(made, connection, side, &self.at(side).closes) {
-            Ok(captured) => differences(live, captured),
-            Err(none) => vec![Difference {
-                field: "record".to_owned(),
-                live: "one".to_owned(),
-                capture: none,
-                detail: String::new(),
-            }],
-        }
     }
 }
 

@@ -265,3 +265,10 @@ fn data_in_a_syn_that_is_taken_makes_the_accepted_socket_at_once() {
     assert_eq!(waiting.unwrap().duration_ns.value(), Some(&89_000_000));
     assert_eq!(read.b().bytes_received.value(), Some(&4));
 }
+
+#[test]
+fn a_fin_that_passes_two_interfaces_came_once() {
+    let close = "100 a FA 1 1 0 / 100 a FA 1 1 0 / 140 b A 1 2 0 / 190 b FA 1 2 0 / 195 a A 2 2 0";
+    let read = Read::scene(&(OPEN.to_owned() + close));
+    assert_eq!(in_close_wait(read.b()).value(), Some(&90_000_000));
+}
