@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use finwait_core::Evidence;
 use finwait_core::Reason::{DidNotHappen, HiddenFinWait2, NotInCapture};
 use finwait_core::record::{CloseKind, CloseRecord};
 use tracer::scenario::SideName::{self, Client, Server};
@@ -13,7 +14,8 @@ use super::agreement::Difference;
 /// Field, what the live record says, what the capture's does.
 type What = (&'static str, &'static str, &'static str);
 
-/// What some ends show, all of it and nothing else. An end that is listed twice shows either.
+/// What some ends show, all of it and nothing else. An end that is listed twice shows either. Connections of one name in one run are told
+/// apart by their number.
 struct Expected {
     ends: &'static [(&'static str, SideName)],
     differences: &'static [What],
@@ -154,7 +156,7 @@ const EXPECTED: &[Expected] = &[
     Expected {
         ends: &[
             ("connect timeout", Client),
-            ("connect cancelled", Client),
+            ("connect cancelled, no. 2", Client),
             ("peer gone in LAST_ACK", Client),
             ("peer gone in LAST_ACK", Server),
         ],
@@ -167,6 +169,21 @@ const EXPECTED: &[Expected] = &[
         differences: &[NONE],
         why: "a socket that is its own peer has no two ends",
         said: |pair| pair.books.odd > 0 && pair.books.unfinished > 0,
+    },
+    Expected {
+        ends: &[("DEFER_ACCEPT", Server)],
+        differences: &[
+            ("Listen to SynRecv", "known", "another time"),
+            ("SynRecv to Established", "known", "another time"),
+        ],
+        why: "the kernel passes over the last segment of the handshake until data comes, and no segment shows that",
+        said: |pair| pair.captured(|close| close.life_ns.evidence().contains(Evidence::Captured)),
+    },
+    Expected {
+        ends: &[("DEFER_ACCEPT", Server)],
+        differences: &[],
+        why: "the data came at once",
+        said: |_| true,
     },
     Expected {
         ends: &[("port exhaustion", Client)],

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use finwait_core::ClockPair;
 use tracer::scenario::check::{record_of, sides};
 use tracer::scenario::watch::Seen;
-use tracer::scenario::{Actor, Made, SideName};
+use tracer::scenario::{Actor, Made, MadeConnection, SideName};
 use tracer::source::FileSource;
 
 use self::agreement::{Difference, Live, differences};
@@ -80,9 +80,18 @@ impl Captures {
             };
             let books = replayed.books.as_ref().expect("a capture's books");
             let pair = Pair { live: record, captured: captured.ok(), books };
-            complaints.extend(differences::complaints(connection.name, side, &found, &pair));
+            complaints.extend(differences::complaints(&row(made, connection), side, &found, &pair));
         }
         assert!(complaints.is_empty(), "{complaints:#?}\nbooks {:#?}", self.client.books);
+    }
+}
+
+/// The connection's name, with its number where it is not the first of that name.
+fn row(made: &Made, connection: &MadeConnection) -> String {
+    let mut same = made.connections.iter().filter(|other| other.name == connection.name);
+    match same.position(|other| core::ptr::eq(other, connection)) {
+        Some(before @ 1..) => format!("{}, no. {}", connection.name, before + 1),
+        _ => connection.name.to_owned(),
     }
 }
 
@@ -96,4 +105,69 @@ fn name(made: &Made, end: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let last = made.connections.last().map_or("nothing", |connection| connection.name);
     format!("{}{end}-{}", file_name(last), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Waves};
+    use finwait_core::{Claim, MonoNs, Reason, TcpState, WallNs};
+    use tracer::scenario::SideName::Client;
+    use tracer::scenario::catalog;
+    use tracer::source::CaptureBooks;
+
+    use super::*;
+    use crate::support::run;
+    use crate::wire::agreement::tolerance_ns;
+
+    #[test]
+    fn a_difference_that_is_not_listed_and_one_that_is_not_seen_are_found_out() {
+        let run = run(catalog::CLIENT_CLOSES_FIRST);
+        let record = run.assert_whole().client(0);
+        let books = CaptureBooks::default();
+        let pair = Pair { live: record, captured: None, books: &books };
+        let none = [Difference::no_record("no close record")];
+        let complaints = |row: &str, found: &[Difference]| differences::complaints(row, Client, found, &pair);
+        assert!(complaints("half-close", &[]).is_empty());
+        assert!(complaints("half-close", &none)[0].contains("record is one live and none in the capture"));
+        assert!(complaints("connect timeout", &[])[0].contains("not the differences that are expected"));
+        assert!(complaints("connect timeout", &none)[0].contains("neither says that"), "the books count none");
+    }
+
+    #[test]
+    fn a_value_or_a_time_that_is_another_one_is_found_out() {
+        let run = run(catalog::HALF_CLOSE);
+        let record = run.assert_whole().client(0).clone();
+        // As if the capture's clock were the run's.
+        let clocks = ClockPair { mono: MonoNs(0), wall: WallNs(0) };
+        let live = Live { record: &record, transitions: &run.seen.transitions, clocks };
+        let found = |change: fn(&mut CloseRecord)| {
+            let mut captured = record.clone();
+            change(&mut captured);
+            let found = differences(&live, &captured);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(found(|_| {}), "");
+        let changes: [(fn(&mut CloseRecord), &str); 6] = [
+            (|close| close.kind = Claim::known(CloseKind::Reset, []), "kind is active live and reset"),
+            (
+                |close| close.first_closer = Claim::known(FirstCloser::Peer, []),
+                "first closer is local live and peer",
+            ),
+            (|close| close.waves = Claim::known(Waves::Three, []), "waves is four live and three"),
+            (
+                |close| close.waves = Claim::Unknown(Reason::NotInCapture),
+                "waves is four live and unknown (not_in_capture)",
+            ),
+            (|close| late(close), "Established to FinWait1 is known live and another time"),
+            (|close| close.dwells.clear(), "time in FinWait2 is known live and none"),
+        ];
+        for (change, what) in changes {
+            assert!(found(change).contains(what), "{what}: {}", found(change));
+        }
+    }
+
+    fn late(close: &mut CloseRecord) {
+        let step = close.steps.iter_mut().find(|step| step.new == TcpState::FinWait1).expect("a step");
+        step.at = step.at.plus(4 * tolerance_ns());
+    }
 }
