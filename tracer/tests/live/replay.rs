@@ -83,7 +83,10 @@ pub(crate) fn assert_replays(observations: &[Observation], seen: &Seen) {
 }
 
 /// What a recording of `observations` holds.
-fn written<T: Tap>(observations: &[Observation], begin: impl FnOnce(Box<dyn Write + Send>) -> Box<T>) -> Vec<u8> {
+fn written<T: Tap>(
+    observations: &[Observation],
+    begin: impl FnOnce(Box<dyn Write + Send>) -> Box<T>,
+) -> Vec<u8> {
     let out = Shared::default();
     let mut recording = begin(Box::new(out.clone()));
     for observation in observations {
@@ -144,6 +147,9 @@ fn a_recording_that_differs_in_one_field_is_found_out() {
     assert_eq!(first_difference(&whole, &other), None);
     other[1].recursion_missed = Some(1);
     let difference = first_difference(&whole, &other).expect("a difference");
-    assert!(difference.starts_with("number 1: in \"Accounting {\" \"recursion_missed: None,\""), "{difference}");
+    assert!(
+        difference.starts_with("number 1: in \"Accounting {\" \"recursion_missed: None,\""),
+        "{difference}"
+    );
     assert_eq!(first_difference(&whole, &whole[..1]), Some("2 live, 1 replayed".to_owned()));
 }

@@ -240,7 +240,9 @@ fn at_capture_point(record: &mut CloseRecord, captured: &CapturedClose) {
         };
         if open || gone && last == Some(*state) {
             *duration_ns = Claim::Unknown(UNSEEN);
-            *slow = false;
+            if core::mem::take(slow) {
+                record.wave_times.slow = None;
+            }
         } else {
             *duration_ns = marked(*duration_ns);
         }

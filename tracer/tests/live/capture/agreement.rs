@@ -130,7 +130,11 @@ fn text<T: Display>(claim: Claim<T>) -> String {
     }
 }
 
-fn value<T: Display + PartialEq + Copy>(field: &str, live: Claim<T>, captured: Claim<T>) -> Option<Difference> {
+fn value<T: Display + PartialEq + Copy>(
+    field: &str,
+    live: Claim<T>,
+    captured: Claim<T>,
+) -> Option<Difference> {
     let agree = live.value().is_none_or(|value| captured.value() == Some(value));
     (!agree).then(|| difference(field, &text(live), &text(captured)))
 }

@@ -82,11 +82,7 @@ const EXPECTED: &[Expected] = &[
         said: sent_for_a_reason_unseen,
     },
     Expected {
-        ends: &[
-            ("FIN never sent", Client),
-            ("retransmission timeout", Client),
-            ("user timeout", Client),
-        ],
+        ends: &[("FIN never sent", Client), ("retransmission timeout", Client), ("user timeout", Client)],
         differences: &[
             ("kind", "timed_out", UNKNOWN),
             ("successor", "nothing", UNKNOWN),
@@ -195,7 +191,8 @@ const EXPECTED: &[Expected] = &[
 
 /// The capture's record knows that there was a reset of this end's, and not why.
 fn sent_for_a_reason_unseen(pair: &Pair<'_>) -> bool {
-    let unseen = |close: &CloseRecord| close.reset.is_some_and(|reset| reset.cause.reason() == Some(NotInCapture));
+    let unseen =
+        |close: &CloseRecord| close.reset.is_some_and(|reset| reset.cause.reason() == Some(NotInCapture));
     pair.captured(|close| close.cause.reason() == Some(NotInCapture) && unseen(close))
 }
 
@@ -216,7 +213,10 @@ pub(crate) fn complaints(row: &str, side: SideName, found: &[Difference], pair: 
         None if listed.is_empty() => found.iter().map(|difference| format!("{who}: {difference}")).collect(),
         None => {
             let whys: Vec<_> = listed.iter().map(|expected| expected.why).collect();
-            vec![format!("{who}: not the differences that are expected ({}), but {found:#?}", whys.join("; "))]
+            vec![format!(
+                "{who}: not the differences that are expected ({}), but {found:#?}",
+                whys.join("; ")
+            )]
         }
     }
 }

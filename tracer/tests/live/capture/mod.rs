@@ -24,6 +24,8 @@ use self::tcpdump::Tcpdump;
 use crate::replay::Replayed;
 use crate::support::file_name;
 
+/// More connections than one scene makes.
+const FEW: usize = 4;
 /// Names the folder in which captures are kept.
 const FOLDER: &str = "FINWAIT_CAPTURES";
 
@@ -103,8 +105,10 @@ fn read(tcpdump: Tcpdump, actor: &Actor, name: &str) -> Replayed {
 /// A name that no other capture of this process has.
 fn name(made: &Made, end: &str) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let last = made.connections.last().map_or("nothing", |connection| connection.name);
-    format!("{}{end}-{}", file_name(last), NUMBER.fetch_add(1, Ordering::Relaxed))
+    let of = |connection: Option<&MadeConnection>| connection.map_or("nothing", |connection| connection.name);
+    let (first, last) = (of(made.connections.first()), of(made.connections.last()));
+    let scenes = if made.connections.len() > FEW { format!("{first} to {last}") } else { last.to_owned() };
+    format!("{}{end}-{}", file_name(&scenes), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(test)]
@@ -130,7 +134,10 @@ mod tests {
         assert!(complaints("half-close", &[]).is_empty());
         assert!(complaints("half-close", &none)[0].contains("record is one live and none in the capture"));
         assert!(complaints("connect timeout", &[])[0].contains("not the differences that are expected"));
-        assert!(complaints("connect timeout", &none)[0].contains("neither says that"), "the books count none");
+        assert!(
+            complaints("connect timeout", &none)[0].contains("neither says that"),
+            "the books count none"
+        );
     }
 
     #[test]

@@ -223,7 +223,10 @@ fn a_fin_that_may_have_waited_behind_data_leaves_the_kind_open() {
     let read = Read::scene(&(OPEN.to_owned() + close));
     assert_eq!(read.kinds(), ["unknown", "active"]);
     let a = read.a();
-    assert_eq!((a.kind.reason(), a.successor.reason()), (Some(Reason::NotInCapture), Some(Reason::NotInCapture)));
+    assert_eq!(
+        (a.kind.reason(), a.successor.reason()),
+        (Some(Reason::NotInCapture), Some(Reason::NotInCapture))
+    );
     assert_eq!((a.first_closer.value(), a.waves.value()), (Some(&FirstCloser::Peer), Some(&Waves::Four)));
     assert_eq!(in_close_wait(a), Claim::Unknown(Reason::NotInCapture));
     assert!(a.captured.as_deref().unwrap().fin_may_have_waited);
