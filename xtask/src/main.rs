@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod build_ebpf;
+mod captures;
 mod cargo_test;
 mod components;
 mod ebpf;

@@ -31,6 +31,9 @@ const PROGRAMS: [Program; 6] = [
     Program { package: "postgresql", path: "/usr/lib/postgresql/*/bin/pgbench", service: None },
 ];
 
+/// What captures beside the live tests.
+const TCPDUMP: Program = Program { package: "tcpdump", path: "/usr/bin/tcpdump", service: None };
+
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 const NO_SERVICE: &str = "#!/bin/sh\nexit 101\n";
@@ -40,9 +43,18 @@ const NO_CLUSTER: &str = "create_main_cluster = false\n";
 
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|program| !is_there(Path::new(program.path))).collect();
+    install_missing(&PROGRAMS)
+}
+
+/// Installs tcpdump where it is missing.
+pub(crate) fn install_tcpdump() -> Result<()> {
+    install_missing(&[TCPDUMP])
+}
+
+fn install_missing(programs: &[Program]) -> Result<()> {
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(Path::new(program.path))).collect();
     if missing.is_empty() {
-        let names: Vec<_> = PROGRAMS.iter().map(|program| program.package).collect();
+        let names: Vec<_> = programs.iter().map(|program| program.package).collect();
         println!("there: {}", names.join(", "));
         return Ok(());
     }

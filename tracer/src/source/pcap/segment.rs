@@ -16,6 +16,8 @@ pub(super) struct Segment {
     pub(super) syn: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
+    /// As the header says: neither scaled nor, in a SYN, without a scale to come
+    pub(super) window: u16,
     /// On the wire, whatever the capture kept of it
     pub(super) payload_bytes: u32,
 }
