@@ -161,8 +161,7 @@ class Payload:
         if form == "t":
             return self.t()
         if form == "a":
-            return {0: lambda: None, 4: lambda: str(ipaddress.IPv4Address(self.bytes(4))),
-                    6: lambda: str(ipaddress.IPv6Address(self.bytes(16)))}[self.b()]()
+            return self.address()
         if form in ("flags", "shutdown"):
             names, there = (["dead", "done", "linger"], 8) if form == "flags" else (["receive", "send"], 4)
             bits = self.b()
@@ -179,6 +178,17 @@ class Payload:
             if form is not None and mask >> bit & 1:
                 read[name] = self.field(form, base.get(name))
         return read
+
+    def address(self):
+        form = self.b()
+        if form == 0:
+            return None
+        if form == 4:
+            return str(ipaddress.IPv4Address(self.bytes(4)))
+        if form != 6:
+            raise Senseless("an address of no version")
+        address = ipaddress.IPv6Address(self.bytes(16))
+        return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else str(address)
 
     # Kinds
 

@@ -88,7 +88,7 @@ fn many(observations: &[Observation]) -> Vec<Observation> {
         (state >> 29).rotate_left((state >> 58) as u32)
     };
     let mut all = observations.to_vec();
-    for round in 0..120 {
+    for round in 0..40 {
         for observation in observations {
             let Observation::StateChange(change) = observation else { continue };
             let mut change = change.clone();
