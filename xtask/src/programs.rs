@@ -17,11 +17,12 @@ struct Program {
     service: Option<&'static str>,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     Program { package: "prometheus", path: "/usr/bin/promtool", service: Some("prometheus.service") },
     Program { package: "nginx-light", path: "/usr/sbin/nginx", service: Some("nginx.service") },
     Program { package: "wrk", path: "/usr/bin/wrk", service: None },
     Program { package: "tshark", path: "/usr/bin/tshark", service: None },
+    Program { package: "zstd", path: "/usr/bin/zstd", service: None },
     // Before the server, which would make a cluster as soon as it is installed.
     Program {
         package: "postgresql-common",
