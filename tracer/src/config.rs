@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use finwait_core::{NetNs, TrackerConfig};
-use tracer_common::KernelFilter;
 
 use crate::cli::{
     Cli, ClosesArgs, ColorChoice, Command, FileError, FilesArgs, FilterArgs, Format, Generate,
-    KernelFilterArgs, LimitArgs, LiveArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, TierChoice,
-    TimeWaitChoice, ViewArgs,
+    KernelFilterArgs, LimitArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 use crate::recording::{RecorderConfig, Rotation};
@@ -294,6 +292,9 @@ fn closes(args: ClosesArgs) -> Result<View, ConfigError> {
     view.filter.kinds = args.kind;
     view.time_waits = args.time_waits || view.output.format == Format::Json;
     view.both_ends = args.both_ends;
+    if view.both_ends {
+        view.origin.admit_other_ends(&view.filter);
+    }
     if args.time_waits && view.output.format == Format::Csv {
         return Err(ConfigError::NoTimeWaitsInCsv);
     }

@@ -34,10 +34,7 @@ pub struct Explain {
 pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
     let mut filter = filter(&args.filter)?;
     let mut origin = origin(args.read, &args.live, &filter)?;
-    if let Origin::Live(live) = &mut origin {
-        // The other end has the ports the other way round, and may be in another namespace.
-        live.kernel_filter = Filter { version: filter.version, ..Filter::default() }.kernel_share();
-    }
+    origin.admit_other_ends(&filter);
     filter.kinds = args.kind;
     Ok(Explain {
         conn_id: args.conn_id,

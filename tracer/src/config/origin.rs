@@ -19,6 +19,14 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Live, the kernel filters by IP version alone: the other end of a connection has the ports the other way round, and may be in
+    /// another namespace.
+    pub(super) fn admit_other_ends(&mut self, filter: &Filter) {
+        if let Self::Live(live) = self {
+            live.kernel_filter = Filter { version: filter.version, ..Filter::default() }.kernel_share();
+        }
+    }
+
     /// A recording in the time of its events; 0 is as fast as it can be read.
     pub(super) fn at_speed(mut self, speed: Option<f64>) -> Self {
         if let Self::Recording(replay) = &mut self {

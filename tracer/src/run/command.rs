@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use clap::CommandFactory;
 use finwait_core::TrackerConfig;
+use finwait_core::pairing::PairingConfig;
 use jiff::tz::TimeZone;
 
 use super::signals::{Signals, SuperviseError};
@@ -142,7 +143,7 @@ fn show(view: View) -> Result<(), CommandError> {
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
         time_waits: view.time_waits,
-        both_ends: view.both_ends,
+        both_ends: view.both_ends.then(PairingConfig::default),
         redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
@@ -173,7 +174,7 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
         event_time: recorded,
         tracker: serve.tracker,
         time_waits: true,
-        both_ends: false,
+        both_ends: None,
         redaction: serve.web.redaction,
     };
     service::notify_ready();
@@ -207,7 +208,7 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
         time_waits: false,
-        both_ends: false,
+        both_ends: None,
         redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {

@@ -25,8 +25,8 @@ pub use text::Style;
 
 /// Connections that wait for their time-wait socket; beyond that the first is explained without.
 const WAITING: usize = 65_536;
-/// Time-wait records that came ahead of their close: that waits for the other end, a second at most.
-const EARLY: usize = 1_024;
+/// Time-wait records that came ahead of their close, which waits for the other end.
+const EARLY: usize = 8_192;
 
 /// Which connections, and how.
 #[derive(Clone, Debug)]

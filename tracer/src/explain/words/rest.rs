@@ -19,11 +19,22 @@ pub(super) fn segments(story: &Story<'_>) -> Option<Sentence> {
         }
         Claim::Known { value: Waves::Four, .. } => "Four segments.",
         Claim::Unknown(reason) if is_orderly(close.kind.value()) => {
-            return unknown("Whether three segments or four", "waves", reason);
+            return segments_at_peer(story)
+                .or_else(|| unknown("Whether three segments or four", "waves", reason));
         }
         Claim::Unknown(_) => return None,
     };
     Some(sentence(text, [own("waves", &close.waves)]))
+}
+
+/// What only the other end could see.
+fn segments_at_peer(story: &Story<'_>) -> Option<Sentence> {
+    let peer = story.peer?;
+    let text = match peer.waves.value()? {
+        Waves::Three => "Three segments, as the other end's record has it.",
+        Waves::Four => "Four segments, as the other end's record has it.",
+    };
+    Some(sentence(text, [Ground::claim(Part::Peer, "waves", &peer.waves)]))
 }
 
 pub(super) fn resent(story: &Story<'_>) -> Option<Sentence> {

@@ -20,6 +20,7 @@ pub(super) fn who_took_the_time(story: &Story<'_>) -> Vec<Sentence> {
         None => said.extend(nothing_slow(close)),
     }
     said.extend(hidden_fin_wait2(story));
+    said.extend(behind_hidden_fin_wait2(story));
     said.extend(delayed_ack(close));
     said
 }
@@ -165,6 +166,14 @@ fn hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
         }
     };
     Some(sentence(text, [own_dwell, ground]))
+}
+
+/// Whose time that was, where the other end's record has a long CLOSE_WAIT.
+fn behind_hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
+    let own = &dwell(story.close, TcpState::FinWait2)?.duration_ns;
+    let there = dwell(story.peer?, TcpState::CloseWait).filter(|there| there.slow)?;
+    let hidden = own.reason() == Some(Reason::HiddenFinWait2);
+    at_the_peer(story, *there.duration_ns.value()?).filter(|_| hidden)
 }
 
 /// About 40 ms is what a delayed acknowledgement takes; the record cannot show that it was one.

@@ -3,6 +3,7 @@
 use std::io;
 
 use finwait_core::TrackerConfig;
+use finwait_core::pairing::PairingConfig;
 use jiff::tz::TimeZone;
 
 use super::{CommandError, colour, open, print, stdout, tell};
@@ -42,7 +43,7 @@ pub(super) fn explain(explain: Explain) -> Result<(), CommandError> {
         event_time: recorded,
         tracker: explain.tracker,
         time_waits: true,
-        both_ends: true,
+        both_ends: Some(pairing(recorded)),
         redaction: Redaction::Off,
     };
     let (verdict, explained) = signals.supervise(&stop, move |stop| {
@@ -57,6 +58,13 @@ pub(super) fn explain(explain: Explain) -> Result<(), CommandError> {
             Ok(())
         }
     }
+}
+
+/// In a recording nobody waits for an end that closes late, as one does that stays in CLOSE_WAIT. What becomes of TIME_WAIT, after 60 s,
+/// still comes later than the decision.
+fn pairing(recorded: bool) -> PairingConfig {
+    let patient = PairingConfig { wait_ns: 55_000_000_000, ..PairingConfig::default() };
+    if recorded { patient } else { PairingConfig::default() }
 }
 
 fn form(explain: &Explain) -> Form {
@@ -87,7 +95,7 @@ pub(super) fn report(asked: config::Report) -> Result<(), CommandError> {
         event_time,
         tracker,
         time_waits: true,
-        both_ends: false,
+        both_ends: None,
         redaction: Redaction::Off,
     };
     let against = against.map(|path| earlier(path, &plan(Limits::default(), true))).transpose()?;
@@ -131,7 +139,7 @@ pub(super) fn stuck(path: RecordingPath, asked: Stuck) -> Result<(), CommandErro
         event_time: true,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
         time_waits: false,
-        both_ends: false,
+        both_ends: None,
         redaction: Redaction::Off,
     };
     let (verdict, sink) = signals.supervise(&stop, move |stop| {
