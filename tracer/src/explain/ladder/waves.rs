@@ -252,7 +252,7 @@ fn gap(story: &Story<'_>, first: FirstCloser, state: TcpState) -> Option<Row> {
     let what = match (endless, first) {
         (true, _) => "the peer's FIN never came",
         (_, FirstCloser::Both) if state == TcpState::FinWait1 => "until the peer's FIN came",
-        (_, FirstCloser::Local) if state == TcpState::FinWait1 && came_as_one(story.close) => {
+        (_, FirstCloser::Local) if state == TcpState::FinWait1 && !dwell.slow && came_as_one(story.close) => {
             "until one segment brought ACK and FIN"
         }
         _ => meaning(state, dwell.slow),

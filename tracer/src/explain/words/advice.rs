@@ -42,7 +42,9 @@ fn of_slow_state(story: &Story<'_>) -> Option<Sentence> {
 
 /// This end's own record cannot show it, where FIN_WAIT2 was a mini-socket's.
 fn of_slow_peer(story: &Story<'_>) -> Option<Sentence> {
-    let peer = story.peer?;
+    // Then the mini-socket's end says as much.
+    let given_up = story.time_wait.and_then(|left| left.end.value()) == Some(&TimeWaitEnd::FinWait2TimedOut);
+    let peer = story.peer.filter(|_| !given_up)?;
     let there = dwell(peer, TcpState::CloseWait).filter(|there| there.slow)?;
     (story.close.first_closer.value() == Some(&FirstCloser::Local)).then(|| Sentence {
         text: AT_THE_PEER.to_owned(),

@@ -134,7 +134,13 @@ fn at_the_peer(story: &Story<'_>, waited: u64) -> Option<Sentence> {
     let by = names::process(peer).unwrap_or_else(|| "its program".to_owned());
     let left = format!("its own record has {} in CLOSE_WAIT", duration(ns));
     let text = if ns >= waited / 2 {
-        format!("Its program took the time: {left}, until {by} closed.")
+        let closed = is_orderly(peer.kind.value());
+        let until = if closed {
+            format!("until {by} closed")
+        } else {
+            format!("and {by} had not closed when that ended")
+        };
+        format!("Its program took the time: {left}, {until}.")
     } else {
         format!("Its FIN took the time on the way: {left}.")
     };

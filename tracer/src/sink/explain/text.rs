@@ -118,8 +118,10 @@ fn draw_row(row: &Row, start: MonoNs, rails: &Rails, lines: &mut Vec<String>) {
     match row {
         Row::Arrow(arrow) => draw_arrow(arrow, start, rails, lines),
         Row::Gap { text, slow } => {
-            let text = if *slow { format!("{text}  !") } else { text.clone() };
-            lines.extend(draw::wrap(&text, rails.arrow).iter().map(|text| rails.idle(text)));
+            let mark = if *slow { "  !" } else { "" };
+            let mut texts = draw::wrap(text, rails.arrow - mark.len());
+            texts.last_mut().into_iter().for_each(|last| last.push_str(mark));
+            lines.extend(texts.iter().map(|text| rails.idle(text)));
         }
         Row::Point { at, state, text } => {
             let (time, bounds) = moment(*at, start);
