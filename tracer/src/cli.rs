@@ -22,7 +22,7 @@ mod serve;
 mod stuck;
 mod value;
 
-pub use explain::ExplainArgs;
+pub use explain::{ExplainArgs, ExplainFormat};
 pub use file::FileError;
 pub use filter::{FilterArgs, KernelFilterArgs};
 pub use live::{LiveArgs, TierChoice, TimeWaitChoice};
@@ -88,6 +88,9 @@ pub struct ViewArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,
+    /// With -r: so many times as fast as it happened, such as 1 or 0.5; 0 is as fast as it can be read
+    #[arg(long, value_name = "FACTOR", value_parser = value::speed, requires = "read", help_heading = "Source")]
+    pub speed: Option<f64>,
     /// Where live observations come from
     #[command(flatten)]
     pub live: LiveArgs,

@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use finwait_core::{NetNs, TrackerConfig};
-use tracer_common::KernelFilter;
 
 use crate::cli::{
     Cli, ClosesArgs, ColorChoice, Command, FileError, FilesArgs, FilterArgs, Format, Generate,
-    KernelFilterArgs, LimitArgs, LiveArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, TierChoice,
-    TimeWaitChoice, ViewArgs,
+    KernelFilterArgs, LimitArgs, RecordArgs, RecordFormat, ServeArgs, StuckArgs, ViewArgs,
 };
 use crate::filter::{Filter, IpVersion, Workloads};
 use crate::recording::{RecorderConfig, Rotation};
 
 mod explain;
+mod origin;
 mod places;
 mod report;
 mod serve;
 
 pub use explain::Explain;
+pub use origin::{Live, Origin, RecordingPath, Replay};
+use origin::{live, origin};
 pub use places::PlaceError;
 pub use report::Report;
 pub use serve::Serve;
@@ -202,6 +203,8 @@ pub struct Recording {
 /// `stuck`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
+    /// Of a recording or a capture; `None`: of the running kernel
+    pub read: Option<RecordingPath>,
     /// How long a state is proven to have lasted, at least
     pub older: Duration,
     /// Look again this often
@@ -210,42 +213,6 @@ pub struct Stuck {
     pub json: bool,
     /// These network namespaces; `None`: all that can be reached
     pub netns: Option<BTreeSet<NetNs>>,
-}
-
-/// Where observations come from.
-#[derive(Debug)]
-pub enum Origin {
-    /// The running kernel
-    Live(Live),
-    /// A recording
-    Recording(RecordingPath),
-}
-
-/// A recording's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordingPath {
-    /// stdin
-    Stdin,
-    /// A file
-    File(PathBuf),
-}
-
-/// How the running kernel is observed.
-#[derive(Clone, Debug)]
-pub struct Live {
-    /// Which trace point
-    pub tier: TierChoice,
-    /// How time-wait sockets are seen
-    pub time_wait: TimeWaitChoice,
-    /// Size of the ring
-    pub ring_bytes: u32,
-    /// Pause after a wake-up
-    pub wake_pause: Duration,
-    /// The kernel's share of the filter
-    pub kernel_filter: KernelFilter,
-    /// Whether the kernel programs' diagnostics are wanted
-    #[cfg(feature = "kernel-log")]
-    pub kernel_log: bool,
 }
 
 /// Shape of the output.
@@ -284,7 +251,7 @@ pub fn validate(cli: Cli) -> Result<Action, ConfigError> {
         Command::Report(args) => Ok(Action::Report(Box::new(report::validate(args)?))),
         Command::Record(args) => Ok(Action::Record(record(args)?)),
         Command::Serve(args) => serve(args),
-        Command::Stuck(args) => Ok(Action::Stuck(stuck(&args)?)),
+        Command::Stuck(args) => Ok(Action::Stuck(stuck(args)?)),
         Command::Demo => Ok(Action::Demo),
         Command::Doctor(args) => Ok(Action::Doctor { json: args.json }),
         Command::Generate(args) => Ok(Action::Generate(generate(args.what)?)),
@@ -299,7 +266,7 @@ fn serve(args: ServeArgs) -> Result<Action, ConfigError> {
 
 fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
     let filter = filter(&args.filter)?;
-    let origin = origin(args.read, &args.live, &filter)?;
+    let origin = origin(args.read, &args.live, &filter)?.at_speed(args.speed);
     let transitions = subject == Subject::States;
     Ok(View {
         subject,
@@ -325,6 +292,9 @@ fn closes(args: ClosesArgs) -> Result<View, ConfigError> {
     view.filter.kinds = args.kind;
     view.time_waits = args.time_waits || view.output.format == Format::Json;
     view.both_ends = args.both_ends;
+    if view.both_ends {
+        view.origin.admit_other_ends(&view.filter);
+    }
     if args.time_waits && view.output.format == Format::Csv {
         return Err(ConfigError::NoTimeWaitsInCsv);
     }
@@ -359,33 +329,15 @@ fn files(args: &FilesArgs, format: RecordFormat) -> Result<RecorderConfig, Confi
     Ok(RecorderConfig { rotation, fsync: args.fsync })
 }
 
-fn stuck(args: &StuckArgs) -> Result<Stuck, ConfigError> {
+fn stuck(args: StuckArgs) -> Result<Stuck, ConfigError> {
     let netns: BTreeSet<NetNs> = args.netns.iter().map(places::netns).collect::<Result<_, _>>()?;
     let netns = (!netns.is_empty()).then_some(netns);
-    Ok(Stuck { older: args.older, watch: args.watch, json: args.json, netns })
-}
-
-fn origin(read: Option<PathBuf>, args: &LiveArgs, filter: &Filter) -> Result<Origin, ConfigError> {
-    Ok(match read {
-        None => Origin::Live(live(args, filter)?),
-        Some(path) if path == Path::new("-") => Origin::Recording(RecordingPath::Stdin),
-        Some(path) => Origin::Recording(RecordingPath::File(path)),
-    })
-}
-
-fn live(args: &LiveArgs, filter: &Filter) -> Result<Live, ConfigError> {
-    if let (TierChoice::Classic, Some(flag)) = (args.tier, filter.needs_tp_btf()) {
-        return Err(ConfigError::FilterNeedsTpBtf { flag });
-    }
-    let kernel_filter = filter.kernel_share();
-    Ok(Live {
-        tier: args.tier,
-        time_wait: args.time_wait,
-        ring_bytes: args.ring_bytes,
-        wake_pause: args.wake_pause,
-        kernel_filter,
-        #[cfg(feature = "kernel-log")]
-        kernel_log: args.kernel_log,
+    Ok(Stuck {
+        read: args.read.map(RecordingPath::of),
+        older: args.older,
+        watch: args.watch,
+        json: args.json,
+        netns,
     })
 }
 

@@ -45,8 +45,8 @@ pub struct Plan {
     pub tracker: TrackerConfig,
     /// Whether the ends of time-wait sockets are shown among closes
     pub time_waits: bool,
-    /// Whether the two ends of a connection within this host are joined
-    pub both_ends: bool,
+    /// How the two ends of a connection within this host are joined; `None`: they are not
+    pub both_ends: Option<PairingConfig>,
     /// What is withheld of peers
     pub redaction: Redaction,
 }
@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
             outputs,
             plan,
             tracker,
-            pairing: plan.both_ends.then(|| Pairing::new(PairingConfig::default())),
+            pairing: plan.both_ends.map(Pairing::new),
             filter: plan.filter.clone(),
             context: Context::default(),
             tally: Tally::default(),

@@ -21,7 +21,7 @@ mod verdict;
 pub(crate) mod when;
 
 pub use self::csv::CsvSink;
-pub use explain::{ExplainSink, Explaining, Style};
+pub use explain::{ExplainSink, Explaining, Form, Style};
 pub use json::JsonSink;
 pub(crate) use json::{CloseJson, OwnerJson, TimeWaitJson, WorkloadJson};
 pub use recording::RecordingSink;

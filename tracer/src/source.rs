@@ -12,14 +12,18 @@ use crate::recording::Missing;
 mod input;
 mod lines;
 mod live;
+mod paced;
 mod pcap;
 mod pipe;
+mod progress;
 mod recording;
 mod unpacked;
 
 pub use input::FileSource;
 pub use live::LiveSource;
+pub use paced::PacedSource;
 pub use pcap::{CaptureBooks, PcapSource};
+pub use progress::WatchedSource;
 pub use recording::RecordingError;
 
 /// A stream of observations. The first is always [`Observation::Host`].
@@ -51,10 +55,24 @@ pub trait Source {
         None
     }
 
+    /// How much of it is read, where it is a file of a size that is known.
+    fn read_share(&self) -> Option<ReadShare> {
+        None
+    }
+
     /// What the kernel measures of the programs that observe for this source.
     fn program_costs(&self) -> Option<Arc<ProgramCosts>> {
         None
     }
+}
+
+/// How much of a file is read, in bytes of the file itself: what is packed counts as it lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadShare {
+    /// Bytes read
+    pub read: u64,
+    /// Bytes that it had when it was opened
+    pub size: u64,
 }
 
 /// What a poll came to.

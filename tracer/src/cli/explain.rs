@@ -7,7 +7,7 @@ use finwait_core::record::CloseKind;
 
 use super::filter::FilterArgs;
 use super::live::{self, LiveArgs};
-use super::output::LimitArgs;
+use super::output::{ColorChoice, LimitArgs};
 use super::value;
 
 /// Flags of `explain`.
@@ -16,7 +16,7 @@ pub struct ExplainArgs {
     /// This connection alone, by the conn_id that every record of it has
     #[arg(value_name = "CONN_ID", value_parser = value::conn_id)]
     pub conn_id: Option<String>,
-    /// Read a recording instead of the kernel; `-` is stdin. Needs no privileges
+    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,
@@ -34,16 +34,31 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "KIND", value_delimiter = ',', help_heading = "Filter")]
     #[arg(value_parser = value::kind())]
     pub kind: Vec<CloseKind>,
-    /// Below each sentence, what it rests on
+    /// Form of the output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub output: ExplainFormat,
+    /// Below each sentence, what it rests on; JSON always has that
     #[arg(long, help_heading = "Output")]
     pub evidence: bool,
     /// Draw with ASCII alone
     #[arg(long, help_heading = "Output")]
     pub ascii: bool,
+    /// Colours; `auto` is on for a terminal unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    pub color: ColorChoice,
     /// Wait for the end of TIME_WAIT, about a minute; of a recording it is always told
     #[arg(long, help_heading = "Output")]
     pub time_waits: bool,
     /// Until when; --count is how many are explained
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Forms of an explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExplainFormat {
+    /// A ladder and sentences
+    Text,
+    /// One JSON object a connection, finwait.explanation/1, and a summary as the last
+    Json,
 }

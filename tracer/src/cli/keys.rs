@@ -34,7 +34,8 @@ impl Kind {
         let made = flag.get_value_parser().type_id();
         if made == TypeId::of::<usize>() || made == TypeId::of::<Port>() {
             Self::Number
-        } else if made == TypeId::of::<u32>() || made == TypeId::of::<Place>() {
+        } else if made == TypeId::of::<f64>() || made == TypeId::of::<u32>() || made == TypeId::of::<Place>()
+        {
             Self::NumberOrText
         } else {
             Self::Text

@@ -13,11 +13,11 @@ use super::value;
 /// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Read a recording instead of the kernel; `-` is stdin. Needs no privileges
+    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
     #[arg(short, long, value_name = "FILE", help_heading = "Source")]
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,
-    /// Compare with this recording, and mark what differs by more than noise
+    /// Compare with this recording or capture, and mark what differs by more than noise
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub against: Option<PathBuf>,
     /// Where live observations come from

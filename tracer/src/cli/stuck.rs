@@ -1,5 +1,6 @@
 //! Flags of `stuck`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,9 @@ use super::value::{self, Place};
 /// Flags of `stuck`.
 #[derive(Debug, Args)]
 pub struct StuckArgs {
+    /// Show what stays at the end of a recording or a packet capture (pcap, pcapng) instead; `-` is stdin. Needs no privileges
+    #[arg(short, long, value_name = "FILE", conflicts_with = "watch")]
+    pub read: Option<PathBuf>,
     /// Only what is proven to have been in its state for this time, such as 30s
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = value::age)]
     pub older: Duration,

@@ -3,7 +3,7 @@
 use finwait_core::TrackerConfig;
 
 use super::{ConfigError, Limits, Origin, filter, limits, origin};
-use crate::cli::ExplainArgs;
+use crate::cli::{ColorChoice, ExplainArgs, ExplainFormat};
 use crate::filter::Filter;
 
 /// `explain`.
@@ -17,8 +17,12 @@ pub struct Explain {
     pub filter: Filter,
     /// With what each sentence rests on
     pub evidence: bool,
+    /// In which form
+    pub format: ExplainFormat,
     /// Drawn with ASCII alone
     pub ascii: bool,
+    /// When to colour
+    pub color: ColorChoice,
     /// Whether the end of TIME_WAIT is waited for
     pub time_waits: bool,
     /// Until when; `count` is of explanations
@@ -30,10 +34,7 @@ pub struct Explain {
 pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
     let mut filter = filter(&args.filter)?;
     let mut origin = origin(args.read, &args.live, &filter)?;
-    if let Origin::Live(live) = &mut origin {
-        // The other end has the ports the other way round, and may be in another namespace.
-        live.kernel_filter = Filter { version: filter.version, ..Filter::default() }.kernel_share();
-    }
+    origin.admit_other_ends(&filter);
     filter.kinds = args.kind;
     Ok(Explain {
         conn_id: args.conn_id,
@@ -41,7 +42,9 @@ pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
         origin,
         filter,
         evidence: args.evidence,
+        format: args.output,
         ascii: args.ascii,
+        color: args.color,
         limits: limits(&args.limits),
         tracker: TrackerConfig {
             capacity: args.max_connections,

@@ -1,7 +1,5 @@
 //! The validated configuration of `report`.
 
-use std::path::Path;
-
 use finwait_core::TrackerConfig;
 
 use super::{ConfigError, Limits, Origin, RecordingPath, filter, origin};
@@ -29,10 +27,10 @@ pub(super) fn validate(args: ReportArgs) -> Result<Report, ConfigError> {
     let mut filter = filter(&args.filter)?;
     let origin = origin(args.read, &args.live, &filter)?;
     filter.kinds = args.kind;
-    let against = args
-        .against
-        .map(|path| if path == Path::new("-") { RecordingPath::Stdin } else { RecordingPath::File(path) });
-    if against == Some(RecordingPath::Stdin) && matches!(origin, Origin::Recording(RecordingPath::Stdin)) {
+    let against = args.against.map(RecordingPath::of);
+    if against == Some(RecordingPath::Stdin)
+        && matches!(&origin, Origin::Recording(replay) if replay.path == RecordingPath::Stdin)
+    {
         return Err(ConfigError::StdinTwice);
     }
     Ok(Report {

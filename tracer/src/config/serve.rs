@@ -50,7 +50,7 @@ fn checked(args: ServeArgs) -> Result<Serve, ConfigError> {
     let filter = filter(&FilterArgs { kernel: args.filter, ..FilterArgs::default() })?;
     let replay = args.read.is_some();
     Ok(Serve {
-        origin: origin(args.read, &args.live, &filter)?,
+        origin: origin(args.read, &args.live, &filter)?.at_speed(args.speed),
         filter,
         tracker: TrackerConfig {
             capacity: args.max_connections,

@@ -61,10 +61,12 @@ fn filters_that_can_match_are_let_through() {
 
 #[test]
 fn a_dash_reads_stdin_and_writes_stdout() {
-    assert!(matches!(view_of("finwait states -r -").origin, Origin::Recording(RecordingPath::Stdin)));
+    assert!(
+        matches!(view_of("finwait states -r -").origin, Origin::Recording(replay) if replay == RecordingPath::Stdin.into())
+    );
     assert!(matches!(
         view_of("finwait states -r x").origin,
-        Origin::Recording(RecordingPath::File(path)) if path == Path::new("x")
+        Origin::Recording(Replay { path: RecordingPath::File(path), speed: None }) if path == Path::new("x")
     ));
     let Ok(Action::Record(record)) = configured("finwait record -w -") else { panic!("refused") };
     assert_eq!(record.path, None);

@@ -3,7 +3,7 @@
 //!
 //! * [`Cgroups`]: id of a cgroup → its path, and the [`CgroupName`] that the path gives away
 //! * [`holders`]: inode of a socket → the processes that hold a descriptor of it
-//! * [`process_facts`]: what finwait itself uses; [`settings`]: the kernel's, which a close depends on
+//! * [`process_facts`]: what finwait itself uses
 //! * [`KernelSymbols`]: address → which of a few kernel functions it lies in
 
 mod cgroup;
@@ -15,6 +15,6 @@ mod symbols;
 
 pub use cgroup::{CgroupError, Cgroups};
 pub use container::{CgroupName, Container, Runtime};
-pub use own::{process_facts, settings};
+pub use own::process_facts;
 pub use process::{Holder, Holders, HoldersError, holders};
 pub use symbols::{KernelSymbols, SymbolsError};

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 
 use finwait_core::NetNs;
 
-use crate::explain::{Ports, Settings};
 use crate::stats::{PortRange, ProcessFacts};
 
 /// Fields of /proc/self/stat after the name, from `state` as 0.
@@ -30,26 +29,6 @@ pub fn process_facts() -> ProcessFacts {
         programs: Vec::new(),
         pushes: None,
         start_seconds: boot_time(&system).zip(field(STARTTIME)).map(|(boot, start)| boot as f64 + start),
-    }
-}
-
-/// The settings that a close depends on, as they are now in the namespace that finwait runs in; what cannot be read is absent.
-#[must_use]
-pub fn settings() -> Settings {
-    let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
-    let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
-    let small = |name: &str| number(name).and_then(|value| u32::try_from(value).ok());
-    Settings {
-        netns: own_netns(),
-        fin_timeout_seconds: small("tcp_fin_timeout"),
-        tw_reuse: small("tcp_tw_reuse"),
-        orphan_retries: small("tcp_orphan_retries"),
-        max_orphans: number("tcp_max_orphans"),
-        max_tw_buckets: number("tcp_max_tw_buckets"),
-        ports: read("ip_local_port_range").and_then(|range| {
-            let (first, last) = ends_of(&range)?;
-            (first <= last).then_some(Ports { first, last })
-        }),
     }
 }
 
@@ -121,15 +100,6 @@ mod tests {
         assert_eq!(ports_in("32768\t60999\n", "8080,32760-32770,60999\n"), Some(28_232 - 4));
         assert_eq!(ports_in("40000\t40000\n", "40000"), Some(0));
         assert_eq!((ports_in("", ""), ports_in("2 1", "")), (None, None));
-    }
-
-    #[test]
-    fn the_settings_of_this_namespace_can_be_read() {
-        let settings = settings();
-        assert_eq!(settings.netns, own_netns());
-        assert!(settings.fin_timeout_seconds.is_some_and(|seconds| seconds > 0));
-        assert!(settings.ports.is_some_and(|ports| ports.count() >= 1));
-        assert_eq!(ends_of("32768\t60999\n"), Some((32_768, 60_999)));
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub struct Story<'a> {
     pub settings: Option<&'a Settings>,
 }
 
+impl Story<'_> {
+    /// It was told by captured packets: no kernel, no program, no call is known.
+    fn is_captured(&self) -> bool {
+        self.close.captured.is_some()
+    }
+}
+
 /// A connection, explained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {

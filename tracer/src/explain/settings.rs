@@ -1,6 +1,8 @@
-//! The kernel's settings that a close depends on. Values only: who read them, and when, is not known here.
+//! The kernel's settings that a close depends on, as the stream of observations has them: they were read where and when that was
+//! recorded, never where it is read.
 
 use finwait_core::NetNs;
+use finwait_core::observation::Sysctls;
 use finwait_core::record::CloseRecord;
 
 use super::Ground;
@@ -74,6 +76,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those that a stream begins with; `None` where it has none, as a capture and an older recording.
+    #[must_use]
+    pub fn of(recorded: &Sysctls) -> Option<Self> {
+        let ports = recorded.ip_local_port_range.map(|range| Ports { first: range.first, last: range.last });
+        let settings = Self {
+            netns: recorded.netns,
+            fin_timeout_seconds: recorded.tcp_fin_timeout,
+            tw_reuse: recorded.tcp_tw_reuse,
+            orphan_retries: recorded.tcp_orphan_retries,
+            max_orphans: recorded.tcp_max_orphans.map(u64::from),
+            max_tw_buckets: recorded.tcp_max_tw_buckets.map(u64::from),
+            ports: ports.filter(|ports| ports.first <= ports.last),
+        };
+        (!recorded.is_empty()).then_some(settings)
+    }
+
     fn text(&self, setting: Setting) -> Option<String> {
         match setting {
             Setting::FinTimeout => self.fin_timeout_seconds.map(|value| value.to_string()),

@@ -27,6 +27,7 @@ pub(super) fn sentences(story: &Story<'_>) -> Vec<Sentence> {
     said.extend(rest::left_behind(story));
     said.extend(rest::other_end(story));
     said.extend(rest::not_seen(story));
+    said.extend(rest::not_in_capture(story));
     said
 }
 
@@ -52,9 +53,9 @@ fn dwell_ground(part: Part, close: &finwait_core::record::CloseRecord, state: Tc
     Some(Ground::claim(part, format!("dwell_ns.{}", state.name()), &dwell.duration_ns))
 }
 
-/// `what is not known: why`; `None` where it did not happen.
+/// `what is not known: why`; `None` where it did not happen. What no capture shows is said once, of all of it.
 fn unknown(what: &str, name: &'static str, reason: Reason) -> Option<Sentence> {
-    (reason != Reason::DidNotHappen).then(|| {
+    (reason != Reason::DidNotHappen && reason != Reason::NotInCapture).then(|| {
         let claim: Claim<()> = Claim::Unknown(reason);
         sentence(format!("{what} is not known: {}.", names::reason(reason)), [own(name, &claim)])
     })

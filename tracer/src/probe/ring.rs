@@ -74,6 +74,14 @@ impl Stop {
         self.calm();
     }
 
+    /// The same, and no longer than `timeout`.
+    pub fn wait_for(&self, timeout: Duration) {
+        let ends = [&self.raised, &self.nudged];
+        let mut fds = ends.map(|end| PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN));
+        let _ = poll(&mut fds, Timespec::try_from(timeout).ok().as_ref());
+        self.calm();
+    }
+
     /// A nudge that was noticed is over. Without one the read fails, and nothing is to be done.
     fn calm(&self) {
         let _ = rustix::io::read(&*self.nudged, &mut [0; 8]);

@@ -1,5 +1,6 @@
 //! A report laid out: sections of sentences and tables, whatever they are written as.
 
+use finwait_core::observation::Tier;
 use finwait_core::record::{CloseKind, Endpoint, FirstCloser, ResetCause, Role};
 
 use super::compare::{Difference, Judgement, differences, quantile};
@@ -85,8 +86,10 @@ fn title(report: &Report) -> String {
         .from
         .map_or_else(|| "at an unknown time".to_owned(), |from| format!("from {}", when::utc(from)));
     let long = report.duration_ns.map_or_else(String::new, |ns| format!(", {}", human::duration(ns)));
-    let kernel =
-        report.host.as_ref().map_or_else(String::new, |host| format!(", kernel {}", safe(&host.kernel)));
+    let kernel = report.host.as_ref().map_or_else(String::new, |host| match host.tier {
+        Tier::Capture => ", by a packet capture".to_owned(),
+        Tier::TpBtf | Tier::Classic => format!(", kernel {}", safe(&host.kernel)),
+    });
     let closes = human::counted(report.all.closes(), "close", "closes");
     format!("{closes} {from}{long}{kernel}")
 }
@@ -280,7 +283,7 @@ fn time_wait(report: &Report) -> Section {
     section
 }
 
-/// `120 closes left a TIME_WAIT here (120 opened): 2.0 a second, which keeps 120 in TIME_WAIT at 60s each.`
+/// `120 closes left a TIME_WAIT (120 opened): 2.0 a second, which keeps 120 in TIME_WAIT at 60s each.`
 fn left(report: &Report) -> Option<String> {
     let left = &report.debt.left;
     let all: u64 = left.iter().map(|(_, count)| count).sum();
@@ -299,7 +302,7 @@ fn left(report: &Report) -> Option<String> {
         format!(": {often}, which keeps {kept} in TIME_WAIT at 60s each")
     });
     let closes = human::counted(all, "close", "closes");
-    Some(format!("{closes} left a TIME_WAIT here ({}){per_second}.", roles.join(", ")))
+    Some(format!("{closes} left a TIME_WAIT ({}){per_second}.", roles.join(", ")))
 }
 
 /// How many ports there are, where that is known.
@@ -313,7 +316,13 @@ fn ports(report: &Report) -> Option<String> {
     ))
 }
 
+/// Of a capture what is missing is told in packets.
 fn losses(report: &Report) -> Section {
+    if let Some(capture) = &report.verdict.capture {
+        let sentences = capture.sentences().into_iter().map(|sentence| format!("{}.", safe(&sentence)));
+        return Section { sentences: sentences.collect(), ..Section::new("What was missed", 1, &[]) }
+            .trimmed();
+    }
     let books = &report.verdict.accounting;
     let unknown = |count: Option<u64>| count.map_or_else(|| "not counted here".to_owned(), human::count);
     let mut section = Section::new("What was missed", 1, &["what", "number"]);

@@ -13,6 +13,7 @@ use super::{PortPeak, Report, Service, StuckGroup, TimeWaitDebt};
 use crate::explain::Settings;
 use crate::sink::{Context, Sink, SinkError, Verdict, safe};
 use crate::stats::{Aggregator, Grouping, Snapshot, Summary};
+use crate::stuck::end_of;
 
 /// Connections in a closing state that are looked at, of each kind of queue.
 const CLOSING: usize = 100_000;
@@ -32,7 +33,7 @@ pub struct ReportSink {
     left: HashMap<Option<Role>, u64>,
     peaks: HashMap<PortSpace, PortPeak>,
     looked: Option<MonoNs>,
-    ended: Option<(Snapshot, Vec<StuckGroup>)>,
+    ended: Option<(Snapshot, Vec<ClosingConnection>, MonoNs)>,
 }
 
 impl ReportSink {
@@ -52,12 +53,13 @@ impl ReportSink {
 
     /// What it came to by the end of the run that `verdict` is of.
     #[must_use]
-    pub fn into_report(self, settings: Option<Settings>, verdict: Verdict) -> Report {
+    pub fn into_report(self, verdict: Verdict) -> Report {
         let nothing = || {
             let tracker = Tracker::new(TrackerConfig::default());
-            (self.aggregator.snapshot(&tracker, tracker.now()), Vec::new())
+            (self.aggregator.snapshot(&tracker, tracker.now()), Vec::new(), tracker.now())
         };
-        let (snapshot, stuck) = self.ended.unwrap_or_else(nothing);
+        let (snapshot, closing, last) = self.ended.unwrap_or_else(nothing);
+        let end = end_of(&self.context, &verdict).max(last);
         let mut all = Summary::default();
         snapshot.groups.iter().for_each(|group| all.merge(&group.summary));
         let watched = self
@@ -71,15 +73,15 @@ impl ReportSink {
                 .since()
                 .zip(self.context.clock)
                 .and_then(|(since, clock)| clock.wall_of(since)),
+            settings: self.context.host.as_ref().and_then(|host| Settings::of(&host.sysctls)),
             host: self.context.host,
             duration_ns: verdict.duration.and_then(|duration| u64::try_from(duration.as_nanos()).ok()),
             all,
             services: services(&snapshot),
             unproven: snapshot.unproven.clone(),
-            stuck,
+            stuck: stuck(closing, end),
             idle: self.idle.clusters(),
             debt: TimeWaitDebt { watched, left: sorted(self.left), most: most(self.peaks) },
-            settings,
             verdict,
         }
     }
@@ -137,8 +139,7 @@ impl Sink for ReportSink {
 
     fn ended(&mut self, tracker: &Tracker) {
         let now = tracker.now();
-        let stuck = stuck(tracker.closing(CLOSING), now);
-        self.ended = Some((self.aggregator.snapshot(tracker, now), stuck));
+        self.ended = Some((self.aggregator.snapshot(tracker, now), tracker.closing(CLOSING), now));
     }
 
     fn follows(&self, id: ConnId) -> bool {

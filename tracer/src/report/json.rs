@@ -10,6 +10,7 @@ use super::compare::{Difference, Figure, differences};
 use super::{IdleCluster, PortPeak, Report, StuckGroup};
 use crate::explain::Ports;
 use crate::sink::when;
+use crate::source::CaptureBooks;
 use crate::stats::histogram::Histogram;
 use crate::stats::{Measure, Summary, Unproven};
 
@@ -38,6 +39,7 @@ pub struct ReportJson {
     time_waits_left: Counts,
     time_wait_ports: Vec<PortsJson>,
     ephemeral_ports: Option<u32>,
+    capture: Option<CaptureBooks>,
     losses: LossesJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     against: Option<Box<ReportJson>>,
@@ -168,6 +170,7 @@ impl ReportJson {
                 .collect(),
             time_wait_ports: report.debt.most.iter().map(PortsJson::new).collect(),
             ephemeral_ports: report.settings.and_then(|settings| settings.ports).map(Ports::count),
+            capture: report.verdict.capture.clone(),
             losses: LossesJson::new(report),
             against: None,
             differences: None,

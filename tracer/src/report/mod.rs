@@ -45,7 +45,7 @@ pub struct Report {
     pub idle: Vec<IdleCluster>,
     /// What TIME_WAIT cost
     pub debt: TimeWaitDebt,
-    /// The kernel's settings, where they are known
+    /// The kernel's settings, where the stream has them
     pub settings: Option<Settings>,
     /// The books
     pub verdict: Verdict,

@@ -39,7 +39,7 @@ fn report(closes: Vec<CloseRecord>) -> Report {
         capture: None,
         tally,
     };
-    sink.into_report(None, verdict)
+    sink.into_report(verdict)
 }
 
 /// Accepted at :443, closed by the peer, the program took `ms` to close too.

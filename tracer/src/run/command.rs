@@ -6,13 +6,14 @@ use std::os::fd::AsFd;
 
 use clap::CommandFactory;
 use finwait_core::TrackerConfig;
+use finwait_core::pairing::PairingConfig;
 use jiff::tz::TimeZone;
 
 use super::signals::{Signals, SuperviseError};
 use super::{Outputs, Plan, RunError, Stop, run};
 use crate::cli::{Cli, ColorChoice, Format, Generate, RecordFormat, Shell};
 use crate::config::{
-    Action, ConfigError, Limits, Live, Origin, Output, Recording, RecordingPath, Serve, Subject, View,
+    Action, ConfigError, Limits, Live, Origin, Output, Recording, RecordingPath, Replay, Serve, Subject, View,
 };
 use crate::demo::{self, DemoError};
 use crate::doctor;
@@ -24,7 +25,9 @@ use crate::redact::Redaction;
 use crate::serve::Push;
 use crate::serve::{self, Listening, ServeError, service};
 use crate::sink::{CsvSink, JsonSink, Look, RecordingSink, Sink, SinkError, TableSink, Tap, safe};
-use crate::source::{FileSource, LiveSource, RecordingError, Source, SourceError};
+use crate::source::{
+    FileSource, LiveSource, PacedSource, RecordingError, Source, SourceError, WatchedSource,
+};
 use crate::stuck::{self, StuckError};
 
 mod views;
@@ -118,7 +121,10 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
         Action::Record(recording) => record(&recording),
         Action::Serve(serve) => self::serve(*serve),
         Action::ShowConfig(text) => print(text.as_bytes()),
-        Action::Stuck(asked) => Ok(stuck::run(&asked, &mut stdout()?)?),
+        Action::Stuck(asked) => match asked.read.clone() {
+            Some(path) => views::stuck(path, asked),
+            None => Ok(stuck::run(&asked, &mut stdout()?)?),
+        },
         Action::Demo => Ok(demo::run(stdout()?)?),
         Action::Doctor { json } => examine(json),
         Action::Generate(what) => generate(&what),
@@ -129,7 +135,7 @@ pub fn execute(action: Action) -> Result<(), CommandError> {
 fn show(view: View) -> Result<(), CommandError> {
     let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
     let mut sink = sink(&view)?;
-    let mut source = open(&view.origin, &stop)?;
+    let mut source = open(&view.origin, &stop, false)?;
     let plan = Plan {
         subject: Some(view.subject),
         filter: view.filter,
@@ -137,7 +143,7 @@ fn show(view: View) -> Result<(), CommandError> {
         event_time: matches!(view.origin, Origin::Recording(_)),
         tracker: view.tracker,
         time_waits: view.time_waits,
-        both_ends: view.both_ends,
+        both_ends: view.both_ends.then(PairingConfig::default),
         redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
@@ -151,7 +157,7 @@ fn show(view: View) -> Result<(), CommandError> {
 fn serve(serve: Serve) -> Result<(), CommandError> {
     let listening = Listening::at(serve.web.listen)?;
     let (signals, stop) = (Signals::listen()?, Stop::new().map_err(SuperviseError::from)?);
-    let mut source = open(&serve.origin, &stop)?;
+    let mut source = open(&serve.origin, &stop, true)?;
     tell(&format!("finwait: listening on http://{}", listening.address()));
     let recorded = matches!(serve.origin, Origin::Recording(_));
     let (mut sink, reader) =
@@ -168,7 +174,7 @@ fn serve(serve: Serve) -> Result<(), CommandError> {
         event_time: recorded,
         tracker: serve.tracker,
         time_waits: true,
-        both_ends: false,
+        both_ends: None,
         redaction: serve.web.redaction,
     };
     service::notify_ready();
@@ -202,7 +208,7 @@ fn record(recording: &Recording) -> Result<(), CommandError> {
         event_time: false,
         tracker: TrackerConfig { transitions: false, ..TrackerConfig::default() },
         time_waits: false,
-        both_ends: false,
+        both_ends: None,
         redaction: Redaction::Off,
     };
     let verdict = signals.supervise(&stop, move |stop| {
@@ -228,12 +234,27 @@ fn tap(recording: &Recording) -> Result<Box<dyn Tap + Send>, CommandError> {
 
 type BoxedSource = Box<dyn Source + Send>;
 
-fn open(origin: &Origin, stop: &Stop) -> Result<BoxedSource, CommandError> {
+/// `silent`: nothing goes to stdout while it is read.
+fn open(origin: &Origin, stop: &Stop, silent: bool) -> Result<BoxedSource, CommandError> {
     Ok(match origin {
-        Origin::Recording(RecordingPath::Stdin) => Box::new(FileSource::stdin()),
-        Origin::Recording(RecordingPath::File(path)) => Box::new(FileSource::open(path)?),
+        Origin::Recording(replay) => open_file(replay, stop, silent)?,
         Origin::Live(live) => open_live(live, stop)?,
     })
+}
+
+fn open_file(replay: &Replay, stop: &Stop, silent: bool) -> Result<BoxedSource, CommandError> {
+    let source: BoxedSource = match &replay.path {
+        RecordingPath::Stdin => Box::new(FileSource::stdin()),
+        RecordingPath::File(path) => Box::new(FileSource::open(path)?),
+    };
+    let paced: BoxedSource = match replay.speed {
+        Some(speed) => Box::new(PacedSource::new(source, speed, stop.waker().clone())),
+        None => source,
+    };
+    // It would be in the way of records that go to the same terminal.
+    let watched = io::stderr().is_terminal() && (silent || !io::stdout().is_terminal());
+    let known = paced.read_share().is_some_and(|share| share.size > 0);
+    Ok(if watched && known { Box::new(WatchedSource::on_stderr(paced)) } else { paced })
 }
 
 fn open_live(live: &Live, stop: &Stop) -> Result<BoxedSource, CommandError> {

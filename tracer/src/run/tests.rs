@@ -143,7 +143,7 @@ fn plan(subject: Subject) -> Plan {
         event_time: true,
         tracker: TrackerConfig { transitions: subject == Subject::States, ..TrackerConfig::default() },
         time_waits: false,
-        both_ends: false,
+        both_ends: None,
         redaction: crate::redact::Redaction::Off,
     }
 }

@@ -120,7 +120,7 @@ fn read(
         event_time: false,
         tracker: config,
         time_waits: true,
-        both_ends: false,
+        both_ends: None,
         redaction: crate::redact::Redaction::Off,
     };
     let (mut records, mut observer) = (Collected::default(), Observer(each));

@@ -24,7 +24,7 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    const fn codes(self) -> &'static str {
+    pub(super) const fn codes(self) -> &'static str {
         match self {
             Self::Plain => "",
             Self::Heading => "1",

@@ -11,19 +11,22 @@ use finwait_core::record::{CloseRecord, Successor, TimeWaitRecord};
 use finwait_core::{ConnId, Reason, Record};
 use jiff::tz::TimeZone;
 
+use super::columns::Tone;
+use super::json::SummaryJson;
 use super::{Context, Sink, SinkError, Verdict, when};
 use crate::explain::{Explanation, Settings, Story, explain};
 use crate::filter::Filter;
 
 mod draw;
+mod json;
 mod text;
 
 pub use text::Style;
 
 /// Connections that wait for their time-wait socket; beyond that the first is explained without.
 const WAITING: usize = 65_536;
-/// Time-wait records that came ahead of their close: that waits for the other end, a second at most.
-const EARLY: usize = 1_024;
+/// Time-wait records that came ahead of their close, which waits for the other end.
+const EARLY: usize = 8_192;
 
 /// Which connections, and how.
 #[derive(Clone, Debug)]
@@ -36,12 +39,19 @@ pub struct Explaining {
     pub count: Option<u64>,
     /// Wait for the end of TIME_WAIT
     pub time_waits: bool,
-    /// The kernel's settings, where they are known
-    pub settings: Option<Settings>,
-    /// How it looks
-    pub style: Style,
+    /// How it is written
+    pub form: Form,
     /// Time zone of the times of day
     pub zone: TimeZone,
+}
+
+/// How explanations are written.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// As text, in this style
+    Text(Style),
+    /// `finwait.explanation/1`, one object a line, and a summary as the last
+    Json,
 }
 
 /// See the module.
@@ -163,18 +173,27 @@ impl ExplainSink {
         self.first += 1;
         self.by_id.remove(&waiting.close.conn_id);
         waiting.peer.iter().for_each(|peer| _ = self.by_id.remove(&peer.conn_id));
+        let settings = self.context.host.as_ref().and_then(|host| Settings::of(&host.sysctls));
         let story = Story {
             close: &waiting.close,
             time_wait: waiting.time_wait.as_deref(),
             peer: waiting.peer.as_deref(),
             peer_time_wait: waiting.peer_time_wait.as_deref(),
-            settings: self.explaining.settings.as_ref(),
+            settings: settings.as_ref(),
         };
         let explanation = explain(&story);
-        self.write(&waiting.close, &explanation).map_err(SinkError::stdout)
+        self.write(&story, &explanation).map_err(SinkError::stdout)
     }
 
-    fn write(&mut self, close: &CloseRecord, explanation: &Explanation) -> std::io::Result<()> {
+    fn write(&mut self, story: &Story<'_>, explanation: &Explanation) -> std::io::Result<()> {
+        let style = match self.explaining.form {
+            Form::Text(style) => style,
+            Form::Json => {
+                self.explained += 1;
+                return json::write(&mut self.out, story, explanation, &self.context);
+            }
+        };
+        let close = story.close;
         if self.explained > 0 {
             writeln!(self.out)?;
         }
@@ -183,8 +202,8 @@ impl ExplainSink {
             .closed_at
             .and_then(|at| when::time_of_day(&self.explaining.zone, self.context.clock?.wall_of(at)?));
         let time = time.map_or_else(String::new, |time| format!("  closed at {time}"));
-        writeln!(self.out, "{}{time}", close.conn_id)?;
-        for line in text::lines(explanation, self.explaining.style) {
+        writeln!(self.out, "{}{time}", style.tinted(&close.conn_id.to_string(), Tone::Heading))?;
+        for line in text::lines(explanation, style) {
             writeln!(self.out, "{line}")?;
         }
         Ok(())
@@ -239,9 +258,12 @@ impl Sink for ExplainSink {
         self.by_id.contains_key(&id)
     }
 
-    fn finish(&mut self, _verdict: &Verdict) -> Result<(), SinkError> {
+    fn finish(&mut self, verdict: &Verdict) -> Result<(), SinkError> {
         while !self.waiting.is_empty() {
             self.write_first()?;
+        }
+        if matches!(self.explaining.form, Form::Json) {
+            json::line(&mut self.out, &SummaryJson::new(verdict)).map_err(SinkError::stdout)?;
         }
         self.flush()
     }

@@ -79,8 +79,14 @@ impl Verdict {
         }
         lines.extend(self.tally.resets.by_reason());
         lines.extend(self.tally.time_waits());
-        lines.push(self.saw());
-        lines.push(Books(self).to_string());
+        lines.push(self.what_was_read());
+        lines.join("\n")
+    }
+
+    /// The books alone: what was seen, lost or could not be read.
+    #[must_use]
+    pub fn what_was_read(&self) -> String {
+        let mut lines = vec![self.saw(), Books(self).to_string()];
         lines.extend(self.unread.as_ref().map(ToString::to_string));
         lines.extend(self.capture.iter().flat_map(CaptureBooks::sentences));
         lines.join("\n")

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use finwait_core::Observation;
@@ -12,7 +14,7 @@ use super::pcap::{self, CaptureBooks, PcapSource};
 use super::pipe::Pipe;
 use super::recording::{LineSource, RecordingError};
 use super::unpacked::Unpacked;
-use super::{Polled, Source, SourceError, Unread};
+use super::{Polled, ReadShare, Source, SourceError, Unread};
 use crate::recording::FrameSource;
 use crate::recording::frame::{FILE_MAGIC, FRAME_MAGIC};
 
@@ -28,6 +30,27 @@ const SEARCHED: usize = 1 << 20;
 pub struct FileSource {
     place: String,
     kind: Kind,
+    progress: Option<Progress>,
+}
+
+/// Counted where the file is read.
+struct Progress {
+    read: Arc<AtomicU64>,
+    size: u64,
+}
+
+/// A file whose bytes are counted as they are read.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
 }
 
 enum Kind {
@@ -75,7 +98,7 @@ impl FileSource {
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let place = crate::sink::safe(&path.display().to_string()).into_owned();
         match input(path) {
-            Ok(input) => Ok(Self::new(input, place)),
+            Ok((input, progress)) => Ok(Self { progress, ..Self::new(input, place) }),
             Err(source) => Err(RecordingError::Io { action: "open", place, source }),
         }
     }
@@ -89,7 +112,7 @@ impl FileSource {
     /// Reads `input`, which messages call `place`.
     #[must_use]
     pub fn new(input: Input, place: String) -> Self {
-        Self { place, kind: Kind::Open { input, head: Vec::new() } }
+        Self { place, kind: Kind::Open { input, head: Vec::new() }, progress: None }
     }
 
     /// Whether the kind is known now.
@@ -138,16 +161,18 @@ impl FileSource {
     }
 }
 
-fn input(path: &Path) -> io::Result<Input> {
+fn input(path: &Path) -> io::Result<(Input, Option<Progress>)> {
     let file = File::open(path)?;
     let kind = file.metadata()?;
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     if kind.is_file() {
-        return Ok(Box::new(BufReader::with_capacity(BUFFER, Unpacked::new(file))));
+        let progress = Progress { read: Arc::default(), size: kind.len() };
+        let file = Counted { file, read: Arc::clone(&progress.read) };
+        return Ok((Box::new(BufReader::with_capacity(BUFFER, Unpacked::new(file))), Some(progress)));
     }
-    Ok(Box::new(Pipe::new(Unpacked::new(file))))
+    Ok((Box::new(Pipe::new(Unpacked::new(file))), None))
 }
 
 impl Source for FileSource {
@@ -181,6 +206,11 @@ impl Source for FileSource {
 
     fn capture(&self) -> Option<&CaptureBooks> {
         self.told()?.capture()
+    }
+
+    fn read_share(&self) -> Option<ReadShare> {
+        let progress = self.progress.as_ref()?;
+        Some(ReadShare { read: progress.read.load(Ordering::Relaxed), size: progress.size })
     }
 }
 

@@ -101,7 +101,7 @@ impl Looking {
     fn show(&mut self, json: bool, clear: bool, out: &mut dyn Write) -> Result<(), StuckError> {
         let picture = self.look()?;
         if json {
-            json::write(out, &picture, clock_pair(), &self.unreachable()).map_err(SinkError::stdout)?;
+            json::write(out, &picture, Some(clock_pair()), &self.unreachable()).map_err(SinkError::stdout)?;
             return Ok(out.flush().map_err(SinkError::stdout)?);
         }
         let text = table::table(&picture);

@@ -3,12 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use finwait_core::{MonoNs, TcpState};
+use finwait_core::{MonoNs, NetNs, TcpState};
 
 use super::age::Age;
 use super::memory::Memory;
 use crate::enrich::{CgroupName, Cgroups, Holder, Holders, holders};
 use crate::snapshot::{DiagError, Dump, Namespaces, Row, States};
+
+/// Stands for a namespace that is not known: no file has this inode number.
+pub(super) const UNKNOWN_NETNS: NetNs = NetNs(0);
 
 /// Who a stuck socket belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +24,8 @@ pub enum Owner {
     NotAccepted,
     /// Someone has, but nobody that can be seen, or it was closed during the look
     Unknown,
+    /// The recording does not say, nor whether anyone has
+    NotRecorded,
 }
 
 impl Owner {
@@ -32,6 +37,7 @@ impl Owner {
             Self::Nobody => "none",
             Self::NotAccepted => "not_accepted",
             Self::Unknown => "unknown",
+            Self::NotRecorded => "not_recorded",
         }
     }
 

@@ -88,7 +88,7 @@ fn owner(socket: &StuckSocket) -> String {
         },
         Owner::Nobody => format!("(no process){label}"),
         Owner::NotAccepted => format!("(not accepted){label}"),
-        Owner::Unknown => format!("?{label}"),
+        Owner::Unknown | Owner::NotRecorded => format!("?{label}"),
     }
 }
 

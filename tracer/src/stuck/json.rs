@@ -7,7 +7,7 @@ use finwait_core::ClockPair;
 use finwait_core::observation::Family;
 use serde::Serialize;
 
-use super::gather::{Owner, Picture, StuckSocket};
+use super::gather::{Owner, Picture, StuckSocket, UNKNOWN_NETNS};
 use crate::enrich::Holder;
 use crate::sink::when;
 use crate::snapshot::TimerKind;
@@ -18,10 +18,10 @@ const MS: u64 = 1_000_000;
 pub(super) fn write(
     out: &mut dyn Write,
     picture: &Picture,
-    clock: ClockPair,
+    clock: Option<ClockPair>,
     unreachable: &[String],
 ) -> io::Result<()> {
-    let time = clock.wall_of(picture.end).map(when::utc);
+    let time = clock.and_then(|clock| clock.wall_of(picture.end)).map(when::utc);
     for socket in &picture.sockets {
         let line = SocketJson::of(socket, picture.end.0, time.as_deref());
         serde_json::to_writer(&mut *out, &line)?;
@@ -40,7 +40,7 @@ struct SocketJson<'a> {
     mini_socket: bool,
     age_at_least_ns: u64,
     age_at_most_ns: Option<u64>,
-    netns: u32,
+    netns: Option<u32>,
     family: Family,
     local_addr: String,
     local_port: u16,
@@ -108,7 +108,7 @@ impl<'a> SocketJson<'a> {
             mini_socket: row.is_mini_socket(),
             age_at_least_ns: age.at_least_ns,
             age_at_most_ns: age.at_most_ns,
-            netns: row.netns.0,
+            netns: (row.netns != UNKNOWN_NETNS).then_some(row.netns.0),
             family: row.family,
             local_addr,
             local_port,
@@ -118,7 +118,7 @@ impl<'a> SocketJson<'a> {
             inode: row.inode,
             uid: row.uid,
             mark: row.mark,
-            owner: (*owner != Owner::Unknown).then(|| owner.name()),
+            owner: (!matches!(owner, Owner::Unknown | Owner::NotRecorded)).then(|| owner.name()),
             holders: owner.holders().iter().map(HolderJson::from).collect(),
             cgroup: row.cgroup.map(|cgroup| cgroup.0),
             cgroup_path: cgroup.map(|cgroup| cgroup.path.as_str()),
@@ -144,7 +144,11 @@ impl<'a> SocketJson<'a> {
 impl UnknownJson {
     fn of(owner: &Owner, at_most_ns: Option<u64>) -> Self {
         Self {
-            owner: (*owner == Owner::Unknown).then_some("holder_not_found"),
+            owner: match owner {
+                Owner::Unknown => Some("holder_not_found"),
+                Owner::NotRecorded => Some(owner.name()),
+                Owner::Processes(_) | Owner::Nobody | Owner::NotAccepted => None,
+            },
             age_at_most_ns: at_most_ns.is_none().then_some("began_before_watch"),
         }
     }
@@ -218,7 +222,7 @@ mod tests {
         };
         let clock = ClockPair { mono: MonoNs(0), wall: WallNs(1_790_197_449_000_000_000) };
         let mut out = Vec::new();
-        write(&mut out, &picture, clock, &["network namespace 7: gone".to_owned()]).unwrap();
+        write(&mut out, &picture, Some(clock), &["network namespace 7: gone".to_owned()]).unwrap();
         String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -253,9 +257,13 @@ mod tests {
     fn every_name_and_word_is_documented() {
         let documented = include_str!("../../../docs/events.md");
         let mut words = Vec::new();
-        for owner in
-            [Owner::Nobody, Owner::NotAccepted, Owner::Unknown, Owner::Processes(vec![holder("a", 1)])]
-        {
+        for owner in [
+            Owner::Nobody,
+            Owner::NotAccepted,
+            Owner::Unknown,
+            Owner::NotRecorded,
+            Owner::Processes(vec![holder("a", 1)]),
+        ] {
             words.push(owner.name().to_owned());
             for line in lines(vec![socket(TcpState::LastAck, owner, 1, false)]) {
                 let object = line.as_object().unwrap();

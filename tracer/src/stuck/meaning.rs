@@ -14,9 +14,11 @@ pub(super) fn of(sockets: &[&StuckSocket]) -> &'static str {
         (TcpState::CloseWait, Owner::NotAccepted) => {
             "the peer closed before the program accepted: it does not get round to accept()"
         }
+        (TcpState::CloseWait, Owner::NotRecorded) => "the peer closed; this end has not",
         (TcpState::CloseWait, _) => {
             "the peer closed; the program has not: where they grow, a leak of descriptors"
         }
+        (TcpState::FinWait2, Owner::NotRecorded) => "this end closed or shut its half down, the peer has not",
         (TcpState::FinWait2, Owner::Nobody) => "we closed, the peer has not; ends by tcp_fin_timeout",
         (TcpState::FinWait2, _) => {
             "we shut our half down, the peer has not; no timeout while the program holds it"

@@ -1,5 +1,6 @@
 //! Connections that stay in a closing state, as sock_diag shows them now: `finwait stuck`. No kernel program is involved,
-//! and nothing of the past is known but what two dumps or the kernel's own times prove.
+//! and nothing of the past is known but what two dumps or the kernel's own times prove. [`StuckSink`] shows the same of the
+//! end of a recording.
 //!
 //! * [`gather`]: one look; [`Memory`] is what earlier looks have proven
 //! * [`Age`]: since when a socket is in its state, as far as that is proven
@@ -12,6 +13,7 @@ mod group;
 mod json;
 mod meaning;
 mod memory;
+mod replay;
 #[cfg(test)]
 mod samples;
 mod table;
@@ -21,3 +23,5 @@ pub use command::{StuckError, run};
 pub use gather::{Lookups, Owner, Picture, StuckSocket, gather};
 pub use group::{Group, groups};
 pub use memory::Memory;
+pub use replay::StuckSink;
+pub(crate) use replay::end_of;

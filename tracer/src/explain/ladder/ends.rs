@@ -103,7 +103,12 @@ fn reset_at_peer(reset: &Reset, peer: &CloseRecord) -> Option<Far> {
 pub(super) fn afterwards(story: &Story<'_>) -> Vec<Row> {
     let Some(left) = story.time_wait else {
         let goes_on = story.close.successor.value() == Some(&Successor::TimeWait);
-        let text = "TIME_WAIT: its end was not seen, or has not come".to_owned();
+        let text = if story.is_captured() {
+            "TIME_WAIT: no packet shows its end"
+        } else {
+            "TIME_WAIT: its end was not seen, or has not come"
+        };
+        let text = text.to_owned();
         return goes_on.then_some(Row::Gap { text, slow: false }).into_iter().collect();
     };
     if left.end.value() == Some(&TimeWaitEnd::NeverAllocated) {

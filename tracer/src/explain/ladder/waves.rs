@@ -237,6 +237,11 @@ fn crossed(rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
+/// The acknowledgement of our FIN came with the peer's.
+fn came_as_one(close: &CloseRecord) -> bool {
+    close.waves.value() == Some(&Waves::Three)
+}
+
 /// Time in a state, ahead of the wave that ended it.
 fn gap(story: &Story<'_>, first: FirstCloser, state: TcpState) -> Option<Row> {
     let dwell = dwell(story.close, state)?;
@@ -247,6 +252,9 @@ fn gap(story: &Story<'_>, first: FirstCloser, state: TcpState) -> Option<Row> {
     let what = match (endless, first) {
         (true, _) => "the peer's FIN never came",
         (_, FirstCloser::Both) if state == TcpState::FinWait1 => "until the peer's FIN came",
+        (_, FirstCloser::Local) if state == TcpState::FinWait1 && !dwell.slow && came_as_one(story.close) => {
+            "until one segment brought ACK and FIN"
+        }
         _ => meaning(state, dwell.slow),
     };
     let text = match (took, dwell.duration_ns.reason()) {

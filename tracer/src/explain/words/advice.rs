@@ -6,8 +6,12 @@ use finwait_core::record::{
 use finwait_core::{Claim, TcpState};
 
 use super::{Story, dwell_ground, own, sentence};
+use crate::explain::ladder::dwell;
 use crate::explain::names::endpoint;
 use crate::explain::{Ground, Part, Sentence};
+
+/// Where its FIN comes late.
+const AT_THE_PEER: &str = "Look at the program at the other end: work after the end of a request, a keep-alive timer, or a pool that reaps slowly.";
 
 pub(super) fn what_can_be_changed(story: &Story<'_>) -> Vec<Sentence> {
     let mut said = Vec::new();
@@ -21,12 +25,10 @@ pub(super) fn what_can_be_changed(story: &Story<'_>) -> Vec<Sentence> {
 
 fn of_slow_state(story: &Story<'_>) -> Option<Sentence> {
     let close = story.close;
-    let slow = close.dwells.iter().find(|dwell| dwell.slow)?;
+    let Some(slow) = close.dwells.iter().find(|dwell| dwell.slow) else { return of_slow_peer(story) };
     slow.duration_ns.value()?;
     let text = match slow.state {
-        TcpState::FinWait2 => {
-            "Look at the program at the other end: work after the end of a request, a keep-alive timer, or a pool that reaps slowly."
-        }
+        TcpState::FinWait2 => AT_THE_PEER,
         TcpState::CloseWait => {
             "Look at the program at this end: one that does not read the end of its input, is busy, or forgot the descriptor."
         }
@@ -36,6 +38,18 @@ fn of_slow_state(story: &Story<'_>) -> Option<Sentence> {
         _ => return None,
     };
     Some(Sentence { text: text.to_owned(), evidence: vec![dwell_ground(Part::ThisEnd, close, slow.state)?] })
+}
+
+/// This end's own record cannot show it, where FIN_WAIT2 was a mini-socket's.
+fn of_slow_peer(story: &Story<'_>) -> Option<Sentence> {
+    // Then the mini-socket's end says as much.
+    let given_up = story.time_wait.and_then(|left| left.end.value()) == Some(&TimeWaitEnd::FinWait2TimedOut);
+    let peer = story.peer.filter(|_| !given_up)?;
+    let there = dwell(peer, TcpState::CloseWait).filter(|there| there.slow)?;
+    (story.close.first_closer.value() == Some(&FirstCloser::Local)).then(|| Sentence {
+        text: AT_THE_PEER.to_owned(),
+        evidence: dwell_ground(Part::Peer, peer, there.state).into_iter().collect(),
+    })
 }
 
 fn of_reset(story: &Story<'_>) -> Option<Sentence> {

@@ -120,6 +120,7 @@ fn reset_sent(story: &Story<'_>, reset: &Reset) -> Vec<Sentence> {
         unread.map_or_else(String::new, |unread| format!(" ({} not read)", bytes(u64::from(*unread))));
     let why = match reset.cause {
         Claim::Known { value, .. } => format!(": {}{amount}{by}", reset_cause(value)),
+        Claim::Unknown(Reason::NotInCapture) => String::new(),
         Claim::Unknown(reason) => format!("; why is not known: {}", names::reason(reason)),
     };
     let text = format!("This end sent a reset in {}{why}.", reset.state.name());
@@ -136,7 +137,7 @@ fn reset_sent(story: &Story<'_>, reset: &Reset) -> Vec<Sentence> {
 /// Why the other end sent it is in its own record.
 fn reset_at_peer(story: &Story<'_>) -> Option<Sentence> {
     let there = story.peer?.reset.as_ref()?;
-    if there.direction.value() != Some(&ResetDirection::Sent) {
+    if there.direction.value() != Some(&ResetDirection::Sent) || story.is_captured() {
         return None;
     }
     let cause = Ground::claim(Part::Peer, "reset_cause", &there.cause);

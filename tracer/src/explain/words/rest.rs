@@ -19,15 +19,32 @@ pub(super) fn segments(story: &Story<'_>) -> Option<Sentence> {
         }
         Claim::Known { value: Waves::Four, .. } => "Four segments.",
         Claim::Unknown(reason) if is_orderly(close.kind.value()) => {
-            return unknown("Whether three segments or four", "waves", reason);
+            return segments_at_peer(story)
+                .or_else(|| unknown("Whether three segments or four", "waves", reason));
         }
         Claim::Unknown(_) => return None,
     };
     Some(sentence(text, [own("waves", &close.waves)]))
 }
 
+/// What only the other end could see.
+fn segments_at_peer(story: &Story<'_>) -> Option<Sentence> {
+    let peer = story.peer?;
+    let text = match peer.waves.value()? {
+        Waves::Three => "Three segments, as the other end's record has it.",
+        Waves::Four => "Four segments, as the other end's record has it.",
+    };
+    Some(sentence(text, [Ground::claim(Part::Peer, "waves", &peer.waves)]))
+}
+
 pub(super) fn resent(story: &Story<'_>) -> Option<Sentence> {
     let close = story.close;
+    if let Some(captured) = &close.captured {
+        let again = captured.own_fins_again;
+        let ground = Ground::field(Part::ThisEnd, "capture.local_fins_again", again.to_string());
+        return (again > 0)
+            .then(|| sentence(format!("Our FIN passed {} more.", times(u64::from(again))), [ground]));
+    }
     let again = match close.fin_retransmits {
         Claim::Known { value, .. } => value,
         Claim::Unknown(reason) => {
@@ -150,14 +167,43 @@ pub(super) fn other_end(story: &Story<'_>) -> Option<Sentence> {
         Claim::Known { value, .. } => value.name(),
         Claim::Unknown(reason) => {
             let text = format!(
-                "The other end is on this host too; how it ended there is not known: {}.",
+                "The other end was seen too; how it ended there is not known: {}.",
                 names::reason(reason)
             );
             return Some(sentence(text, [ground]));
         }
     };
     let kind = kind.replace('_', " ");
-    Some(sentence(format!("The other end is on this host too; its own record says: {kind}."), [ground]))
+    let there = if story.is_captured() {
+        "Seen from the other end"
+    } else {
+        "The other end is on this host too; its own record says"
+    };
+    Some(sentence(format!("{there}: {kind}."), [ground]))
+}
+
+/// What the packets leave open, in one sentence.
+pub(super) fn not_in_capture(story: &Story<'_>) -> Option<Sentence> {
+    let close = story.close;
+    let is_left = |reason: Option<Reason>| reason == Some(Reason::NotInCapture);
+    let reset = close.reset.as_ref().map(|reset| &reset.cause);
+    let parts = [
+        (is_left(close.cause.reason()), "which call closed it", own("cause", &close.cause)),
+        (is_left(close.closer.reason()), "which process", own("closer", &close.closer)),
+    ];
+    let resets = reset
+        .filter(|cause| is_left(cause.reason()))
+        .map(|cause| ("why it was reset", own("reset_cause", cause)));
+    let told = parts.into_iter().filter(|(left, ..)| *left).map(|(_, what, ground)| (what, ground));
+    let (whats, grounds): (Vec<&str>, Vec<Ground>) = resets.into_iter().chain(told).unzip();
+    let text = format!("The capture does not show {}.", listed(&whats)?);
+    Some(Sentence { text, evidence: grounds })
+}
+
+/// `a`, `a or b`, `a, b or c`; `None` for nothing.
+fn listed(parts: &[&str]) -> Option<String> {
+    let (last, others) = parts.split_last()?;
+    Some(if others.is_empty() { (*last).to_owned() } else { format!("{} or {last}", others.join(", ")) })
 }
 
 pub(super) fn not_seen(story: &Story<'_>) -> Vec<Sentence> {

@@ -20,7 +20,11 @@ const ORPHAN_RETRIES: u32 = 8;
 /// A sentence, or the ground that says why there is none.
 type Said = Result<Sentence, Ground>;
 
+/// Nothing of a capture, of whose hosts' kernels not even the kind is known.
 pub(super) fn what_the_settings_mean(story: &Story<'_>) -> Vec<Sentence> {
+    if story.is_captured() {
+        return Vec::new();
+    }
     let force = InForce::of(story.settings, story.close);
     let all = [
         fin_timeout(story, &force),

@@ -5,7 +5,7 @@ use finwait_core::{Claim, Reason, TcpState};
 
 use super::{Story, dwell_ground, is_orderly, own, peer_name, sentence};
 use crate::explain::ladder::dwell;
-use crate::explain::names::{self, bytes, span};
+use crate::explain::names::{self, bytes, endpoint, span};
 use crate::explain::{Ground, Part, Sentence};
 use crate::sink::human::duration;
 
@@ -20,6 +20,7 @@ pub(super) fn who_took_the_time(story: &Story<'_>) -> Vec<Sentence> {
         None => said.extend(nothing_slow(close)),
     }
     said.extend(hidden_fin_wait2(story));
+    said.extend(behind_hidden_fin_wait2(story));
     said.extend(delayed_ack(close));
     said
 }
@@ -44,10 +45,13 @@ fn nothing_slow(close: &CloseRecord) -> Option<Sentence> {
         closing.map(|dwell| Some((*dwell.duration_ns.value()?, dwell.state))).collect();
     let (ns, state) = known?.into_iter().max()?;
     let text = format!(
-        "No state took far longer than the round trip{} explains; the longest was {} with {}.",
-        round_trip(close),
+        "No closing state took long: the longest was {} with {}{}.",
         state.name(),
-        duration(ns)
+        duration(ns),
+        close.srtt_us.value().map_or_else(String::new, |us| format!(
+            ", at a round trip of {}",
+            duration(u64::from(*us) * 1_000)
+        )),
     );
     Some(sentence(text, [own("srtt_us", &close.srtt_us)]).and(dwell_ground(Part::ThisEnd, close, state)))
 }
@@ -62,7 +66,8 @@ fn slow_state(story: &Story<'_>, slow: &Dwell) -> Vec<Sentence> {
             peer_name(story)
         ),
         TcpState::CloseWait => {
-            let by = names::process(close).unwrap_or_else(|| "the program on this host".to_owned());
+            let by =
+                names::process(close).unwrap_or_else(|| format!("the program at {}", endpoint(close.local)));
             format!("The peer's FIN waited {took} in CLOSE_WAIT: for so long {by} had not closed this end.")
         }
         _ => unacknowledged(slow, &took, &trip),
@@ -116,10 +121,26 @@ fn at_the_peer(story: &Story<'_>, waited: u64) -> Option<Sentence> {
         return Some(sentence(text, [own("wave_times.3", &story.close.wave_times.waves[2])]));
     };
     let ns = *dwell(peer, TcpState::CloseWait)?.duration_ns.value()?;
+    if story.is_captured() {
+        let text = format!(
+            "The other end had acknowledged it {} before its own FIN came by: its program closed so late, or that FIN was lost ahead of the capture point.",
+            duration(ns)
+        );
+        return Some(Sentence {
+            text,
+            evidence: dwell_ground(Part::Peer, peer, TcpState::CloseWait).into_iter().collect(),
+        });
+    }
     let by = names::process(peer).unwrap_or_else(|| "its program".to_owned());
     let left = format!("its own record has {} in CLOSE_WAIT", duration(ns));
     let text = if ns >= waited / 2 {
-        format!("Its program took the time: {left}, until {by} closed.")
+        let closed = is_orderly(peer.kind.value());
+        let until = if closed {
+            format!("until {by} closed")
+        } else {
+            format!("and {by} had not closed when that ended")
+        };
+        format!("Its program took the time: {left}, {until}.")
     } else {
         format!("Its FIN took the time on the way: {left}.")
     };
@@ -151,6 +172,14 @@ fn hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
         }
     };
     Some(sentence(text, [own_dwell, ground]))
+}
+
+/// Whose time that was, where the other end's record has a long CLOSE_WAIT.
+fn behind_hidden_fin_wait2(story: &Story<'_>) -> Option<Sentence> {
+    let own = &dwell(story.close, TcpState::FinWait2)?.duration_ns;
+    let there = dwell(story.peer?, TcpState::CloseWait).filter(|there| there.slow)?;
+    let hidden = own.reason() == Some(Reason::HiddenFinWait2);
+    at_the_peer(story, *there.duration_ns.value()?).filter(|_| hidden)
 }
 
 /// About 40 ms is what a delayed acknowledgement takes; the record cannot show that it was one.

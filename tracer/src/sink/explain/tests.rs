@@ -5,14 +5,15 @@ use finwait_core::{Cookie, MonoNs, SocketKey};
 use super::*;
 use crate::sink::samples::{Shared, both_ends, close, conn_id, context, killed, known, time_wait, unproven};
 
+const STYLE: Style = Style { width: 100, ascii: false, evidence: false, colour: false };
+
 fn explaining() -> Explaining {
     Explaining {
         conn_id: None,
         filter: Filter::default(),
         count: None,
         time_waits: false,
-        settings: None,
-        style: Style { width: 100, ascii: false, evidence: false },
+        form: Form::Text(STYLE),
         zone: TimeZone::UTC,
     }
 }
@@ -95,8 +96,8 @@ fn a_slow_close_is_drawn_as_a_ladder_and_told_in_words() {
 fn no_line_is_wider_than_the_terminal_and_ascii_is_ascii() {
     for (width, ascii) in [(80, false), (80, true), (97, false), (160, true)] {
         let out = Shared::default();
-        let style = Style { width, ascii, evidence: true };
-        let mut sink = sink(Explaining { style, ..explaining() }, &out);
+        let style = Style { width, ascii, evidence: true, ..STYLE };
+        let mut sink = sink(Explaining { form: Form::Text(style), ..explaining() }, &out);
         for record in [closed(close()), closed(killed()), Record::BothEnds(Box::new(both_ends()))] {
             sink.record(&record).unwrap();
         }
@@ -111,8 +112,8 @@ fn no_line_is_wider_than_the_terminal_and_ascii_is_ascii() {
 #[test]
 fn with_evidence_each_sentence_says_what_it_rests_on() {
     let out = Shared::default();
-    let style = Style { evidence: true, ..explaining().style };
-    sink(Explaining { style, ..explaining() }, &out).record(&closed(close())).unwrap();
+    let style = Style { evidence: true, ..STYLE };
+    sink(Explaining { form: Form::Text(style), ..explaining() }, &out).record(&closed(close())).unwrap();
     let text = out.text();
     for part in [
         "      close.kind: each state left was the last one entered, and nothing was lost",
@@ -186,4 +187,50 @@ fn at_the_end_nobody_waits_any_more() {
     }
     assert_eq!((sink.explained(), heads(&out).len()), (1, 1));
     assert!(matches!(close().kind, Claim::Known { .. }));
+}
+
+#[test]
+fn colour_is_added_to_the_same_text() {
+    let written = |colour| {
+        let out = Shared::default();
+        let form = Form::Text(Style { colour, evidence: true, ..STYLE });
+        sink(Explaining { form, ..explaining() }, &out).record(&closed(close())).unwrap();
+        out.text()
+    };
+    let coloured = written(true);
+    assert!(coloured.contains("\u{1b}[1;33m  ┆ "), "what is slow stands out: {coloured}");
+    let mut stripped = coloured;
+    for code in ["\u{1b}[1m", "\u{1b}[2m", "\u{1b}[1;33m", "\u{1b}[31m", "\u{1b}[0m"] {
+        stripped = stripped.replace(code, "");
+    }
+    assert_eq!(stripped, written(false));
+}
+
+#[test]
+fn as_json_each_sentence_has_its_grounds_and_every_name_is_documented() {
+    let out = Shared::default();
+    let mut sink = sink(Explaining { form: Form::Json, ..explaining() }, &out);
+    let mut told = sink.context.clone();
+    if let Some(host) = &mut told.host {
+        host.sysctls.tcp_fin_timeout = Some(60);
+        host.sysctls.netns = close().netns;
+    }
+    sink.context(&told);
+    sink.record(&closed(close())).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
+    assert_eq!(
+        (&line["schema"], &line["conn_id"]),
+        (&"finwait.explanation/1".into(), &close().conn_id.to_string().into())
+    );
+    assert_eq!(line["settings"]["tcp_fin_timeout"], 60);
+    let sentences = line["sentences"].as_array().unwrap();
+    assert!(sentences.iter().all(|sentence| !sentence["grounds"].as_array().unwrap().is_empty()));
+    let documented = include_str!("../../../../docs/events.md");
+    let grounds = sentences.iter().flat_map(|sentence| sentence["grounds"].as_array().unwrap());
+    let bases = grounds.clone().map(|ground| ground["basis"].as_str().unwrap().to_owned());
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let names = keys(&line).into_iter().chain(keys(&line["this_end"])).chain(keys(&sentences[0]));
+    for word in names.chain(grounds.flat_map(keys)).chain(bases) {
+        assert!(documented.contains(&format!("`{word}`")), "{word}");
+    }
 }

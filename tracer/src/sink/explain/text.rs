@@ -3,6 +3,7 @@
 use finwait_core::record::WaveTime;
 use finwait_core::{Evidence, MonoNs};
 
+use super::super::columns::Tone;
 use super::draw::{self, Rails};
 use crate::explain::{
     Arrow, Basis, Explanation, Far, Ground, Party, Row, Sentence, Way, evidence_name, reason,
@@ -25,25 +26,60 @@ pub struct Style {
     pub ascii: bool,
     /// With what each sentence rests on
     pub evidence: bool,
+    /// Colours, which only repeat what the text says
+    pub colour: bool,
 }
+
+impl Style {
+    /// `text` in the colour of `tone`, where colours are wanted.
+    pub(super) fn tinted(self, text: &str, tone: Tone) -> String {
+        if !self.colour || tone == Tone::Plain || text.is_empty() {
+            return text.to_owned();
+        }
+        format!("\x1b[{}m{text}\x1b[0m", tone.codes())
+    }
+}
+
+/// A line, and what it means as a whole.
+type Line = (String, Tone);
 
 /// The lines of one explanation.
 pub(super) fn lines(explanation: &Explanation, style: Style) -> Vec<String> {
     let width = style.width.max(MIN_WIDTH);
     let rails = Rails::new(width, explanation.far.seen);
-    let mut lines = heads(&explanation.near, &explanation.far, &rails, width);
+    let toned = |lines: Vec<String>, tone| lines.into_iter().map(move |line| -> Line { (line, tone) });
+    let heads = heads(&explanation.near, &explanation.far, &rails, width);
+    let mut lines: Vec<Line> = toned(heads, Tone::Heading).collect();
     for row in &explanation.steps {
-        draw_row(row, explanation.start, &rails, &mut lines);
+        let mut drawn = Vec::new();
+        draw_row(row, explanation.start, &rails, &mut drawn);
+        lines.extend(toned(drawn, tone(row)));
     }
-    lines.push(String::new());
+    lines.push((String::new(), Tone::Plain));
     for sentence in &explanation.sentences {
-        lines.extend(wrapped(&sentence.text, INDENT, width.min(MAX_TEXT)));
+        lines.extend(toned(wrapped(&sentence.text, INDENT, width.min(MAX_TEXT)), Tone::Plain));
         if style.evidence {
-            lines.extend(grounds(sentence, width));
+            lines.extend(toned(grounds(sentence, width), Tone::Quiet));
         }
     }
-    let trimmed = lines.into_iter().map(|line| line.trim_end().to_owned());
-    trimmed.map(|line| if style.ascii { draw::ascii(&line) } else { line }).collect()
+    let finished = |(line, tone): Line| {
+        let line = if style.ascii { draw::ascii(&line) } else { line };
+        style.tinted(line.trim_end(), tone)
+    };
+    lines.into_iter().map(finished).collect()
+}
+
+/// What is slow, what went wrong, what is not known; time that went by as it should is quiet.
+fn tone(row: &Row) -> Tone {
+    match row {
+        Row::Arrow(arrow) if arrow.slow => Tone::Slow,
+        Row::Arrow(arrow) if arrow.label == "RST" => Tone::Bad,
+        Row::Arrow(arrow) if arrow.unknown.is_some() => Tone::Unknown,
+        Row::Cross { sent, came, .. } if sent.slow || came.slow => Tone::Slow,
+        Row::Gap { slow: true, .. } => Tone::Slow,
+        Row::Gap { slow: false, .. } => Tone::Quiet,
+        Row::Arrow(_) | Row::Cross { .. } | Row::Point { .. } => Tone::Plain,
+    }
 }
 
 /// Who stands at the two lifelines.
@@ -54,11 +90,18 @@ fn heads(near: &Party, far: &Party, rails: &Rails, width: usize) -> Vec<String> 
     let lower = (near.endpoint.clone(), seen.to_owned());
     let pairs = if far.seen {
         let process = far.process.clone().unwrap_or_else(unknown);
-        [(upper.0, process), (lower.0, far.endpoint.clone())]
+        [(upper.0.clone(), process), (lower.0.clone(), far.endpoint.clone())]
     } else {
-        [upper, lower]
+        [upper.clone(), lower.clone()]
     };
     let end = if far.seen { width } else { rails.right() + 1 };
+    // Where no process is known at either end, nobody needs two question marks.
+    let nobody = near.process.is_none() && far.process.is_none();
+    let pairs = match (nobody, far.seen) {
+        (true, true) => vec![pairs[1].clone()],
+        (true, false) => vec![(lower.0, upper.1), (String::new(), lower.1)],
+        (false, _) => pairs.to_vec(),
+    };
     pairs.iter().flat_map(|(left, right)| head(left, right, end)).collect()
 }
 
@@ -75,8 +118,10 @@ fn draw_row(row: &Row, start: MonoNs, rails: &Rails, lines: &mut Vec<String>) {
     match row {
         Row::Arrow(arrow) => draw_arrow(arrow, start, rails, lines),
         Row::Gap { text, slow } => {
-            let text = if *slow { format!("{text}  !") } else { text.clone() };
-            lines.extend(draw::wrap(&text, rails.arrow).iter().map(|text| rails.idle(text)));
+            let mark = if *slow { "  !" } else { "" };
+            let mut texts = draw::wrap(text, rails.arrow - mark.len());
+            texts.last_mut().into_iter().for_each(|last| last.push_str(mark));
+            lines.extend(texts.iter().map(|text| rails.idle(text)));
         }
         Row::Point { at, state, text } => {
             let (time, bounds) = moment(*at, start);

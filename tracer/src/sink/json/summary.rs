@@ -44,7 +44,7 @@ pub(in crate::sink) struct SummaryJson<'a> {
 }
 
 impl<'a> SummaryJson<'a> {
-    pub(super) fn new(verdict: &'a Verdict) -> Self {
+    pub(in crate::sink) fn new(verdict: &'a Verdict) -> Self {
         let (tally, books) = (&verdict.tally, &verdict.accounting);
         Self {
             schema: "finwait.summary/1",
