@@ -13,7 +13,7 @@ use tracer::config::Subject;
 use tracer::filter::Filter;
 use tracer::recording::frame::{FILE_HEADER, FILE_MAGIC, FRAME_HEADER, FRAME_MAGIC, checksum};
 use tracer::recording::{Decoder, Encoder, FrameSource};
-use tracer::sink::{Context, CsvSink, ExplainSink, Explaining, JsonSink, Look, Sink, Style, TableSink};
+use tracer::sink::{Context, CsvSink, ExplainSink, Explaining, Form, JsonSink, Look, Sink, Style, TableSink};
 use tracer::source::{FileSource, PcapSource, Polled, Source};
 
 /// Every entry by its name, which is also that of its seeds' folder.
@@ -182,8 +182,7 @@ impl Default for Through {
             filter: Filter::default(),
             count: None,
             time_waits: true,
-            settings: None,
-            style: Style { width: 100, ascii: true, evidence: true },
+            form: Form::Text(Style { width: 100, ascii: true, evidence: true, colour: false }),
             zone: TimeZone::UTC,
         };
         // Small tables, so that they are full now and then.

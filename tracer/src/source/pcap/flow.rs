@@ -53,6 +53,11 @@ impl Flow {
             || self.sides.iter().all(|side| side.state == TcpState::Close && side.isn.or(side.next).is_some())
     }
 
+    /// Sequence numbers of both ends' SYNs.
+    pub(super) fn isns(&self) -> [Option<u32>; 2] {
+        [self.sides[0].isn, self.sides[1].isn]
+    }
+
     /// Whether an end's FIN was seen of which it could never be told whether it was the first.
     pub(super) fn is_undecided(&self) -> bool {
         self.sides.iter().any(|side| side.state == TcpState::Established && side.fin.is_some())
@@ -64,11 +69,8 @@ impl Flow {
         if self.ends[0] == self.ends[1] {
             return Taken::Odd; // a socket that is connected to itself has one end
         }
-        if segment.syn && segment.ack.is_none() && self.is_other_syn(from, segment.seq) {
+        if segment.is_open() && self.is_other_syn(from, segment.seq) {
             return Taken::Begins;
-        }
-        if self.is_over() {
-            return Taken::Yes; // sent again
         }
         if segment.rst {
             return self.take_reset(from, segment, seen, out);

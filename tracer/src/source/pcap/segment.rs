@@ -23,6 +23,11 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Whether it asks for a connection.
+    pub(super) fn is_open(&self) -> bool {
+        self.syn && self.ack.is_none()
+    }
+
     /// The sequence number behind it: SYN and FIN take one each.
     pub(super) fn end(&self) -> u32 {
         self.seq
