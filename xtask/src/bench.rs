@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::{process, tracefs};
+use crate::{process, programs, tracefs};
 
 /// What `cost` compares with, and where Debian puts it.
 const LIBBPF_TOOLS: &str = "libbpf-tools";
@@ -16,7 +16,7 @@ const TCPSTATES: &str = "/usr/sbin/tcpstates";
 /// Which bench, and its own flags
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// churn, loss, cost, scale or exposition
+    /// churn, loss, cost, scale, replay or exposition
     bench: Bench,
     /// Passed on; `--help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
@@ -34,6 +34,8 @@ enum Bench {
     Cost,
     /// What many connections take, and what scrapes cost
     Scale,
+    /// How fast recordings and captures are read, beside tshark
+    Replay,
     /// What a scrape of `/metrics` takes, as text and as protobuf
     Exposition,
 }
@@ -45,6 +47,7 @@ impl Bench {
             Self::Loss => "loss",
             Self::Cost => "cost",
             Self::Scale => "scale",
+            Self::Replay => "replay",
             Self::Exposition => "exposition",
         }
     }
@@ -61,6 +64,9 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     build(&["--features", "bench", "--bin", "finwait-bench"])?;
     if args.bench == Bench::Cost && !Path::new(TCPSTATES).exists() {
         install_libbpf_tools()?;
+    }
+    if args.bench == Bench::Replay {
+        programs::install_tshark()?;
     }
     let folder = root.join("target/release");
     let mut bench = process::command(folder.join("finwait-bench"));

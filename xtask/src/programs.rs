@@ -21,7 +21,7 @@ const PROGRAMS: [Program; 7] = [
     Program { package: "prometheus", path: "/usr/bin/promtool", service: Some("prometheus.service") },
     Program { package: "nginx-light", path: "/usr/sbin/nginx", service: Some("nginx.service") },
     Program { package: "wrk", path: "/usr/bin/wrk", service: None },
-    Program { package: "tshark", path: "/usr/bin/tshark", service: None },
+    TSHARK,
     Program { package: "zstd", path: "/usr/bin/zstd", service: None },
     // Before the server, which would make a cluster as soon as it is installed.
     Program {
@@ -34,6 +34,9 @@ const PROGRAMS: [Program; 7] = [
 
 /// What captures beside the live tests.
 const TCPDUMP: Program = Program { package: "tcpdump", path: "/usr/bin/tcpdump", service: None };
+
+/// What captures are read with, beside finwait.
+const TSHARK: Program = Program { package: "tshark", path: "/usr/bin/tshark", service: None };
 
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -50,6 +53,11 @@ pub(crate) fn install() -> Result<()> {
 /// Installs tcpdump where it is missing.
 pub(crate) fn install_tcpdump() -> Result<()> {
     install_missing(&[TCPDUMP])
+}
+
+/// Installs tshark where it is missing.
+pub(crate) fn install_tshark() -> Result<()> {
+    install_missing(&[TSHARK])
 }
 
 fn install_missing(programs: &[Program]) -> Result<()> {

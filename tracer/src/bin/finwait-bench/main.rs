@@ -3,10 +3,12 @@
 mod churn;
 mod cost;
 mod exposition;
+mod goal;
 mod hooks;
 mod load;
 mod loss;
 mod numbers;
+mod replay;
 mod scale;
 mod tools;
 mod traffic;
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// finwait's benches; all but `exposition` need root
+/// finwait's benches; all but `exposition` and `replay` need root
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -43,9 +45,8 @@ enum Bench {
     /// Observations timed
     #[command(hide = true)]
     ScaleTake,
-    /// A recording read
-    #[command(hide = true)]
-    ScaleRead(scale::ReadArgs),
+    /// How fast recordings and packet captures are read, beside tshark
+    Replay(replay::ReplayArgs),
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
@@ -81,7 +82,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::ScaleFill(args) => scale::fill(*args),
         Bench::ScaleScrape(args) => scale::scrape(args),
         Bench::ScaleTake => scale::take(),
-        Bench::ScaleRead(args) => scale::read(args),
+        Bench::Replay(args) => replay::run(args),
         Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),

@@ -3,14 +3,12 @@
 //! HTTP side; each measurement has a process of its own, which is this program again.
 
 mod fill;
-mod goal;
 mod memory;
-mod read;
 mod replay;
 mod scrape;
 mod served;
 mod take;
-mod traffic;
+pub(crate) mod traffic;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -19,11 +17,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 pub(crate) use self::fill::{FillArgs, run as fill};
-use self::goal::{Goal, MIB};
-pub(crate) use self::read::{ReadArgs, run as read};
 pub(crate) use self::replay::{ReplayArgs, run as replay};
 pub(crate) use self::scrape::{ScrapeArgs, run as scrape};
 pub(crate) use self::take::run as take;
+use crate::goal::{self, Goal, MIB};
 use crate::tools::require;
 
 /// Flags of `scale`.
@@ -57,7 +54,6 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
     goals.extend(filled(args, idle)?);
     goals.extend(scraped(args)?);
     goals.extend(taken()?);
-    goals.extend(recorded()?);
     goals.extend(replayed(args)?);
     let kept = goal::print(&goals);
     if kept { Ok(()) } else { bail!("finwait misses a goal") }
@@ -96,17 +92,6 @@ fn taken() -> Result<[Goal; 2]> {
     Ok([
         Goal::told("an observation, tracker", alone, "ns"),
         Goal::told("an observation, tracker and aggregator", both, "ns"),
-    ])
-}
-
-/// How fast a recording is read again.
-fn recorded() -> Result<[Goal; 3]> {
-    let numbers = own("scale-read", &[])?;
-    let [bytes, alone, all] = numbers[..] else { bail!("scale-read said {numbers:?}") };
-    Ok([
-        Goal::told("an observation, recorded", bytes, "bytes"),
-        Goal::told("an observation, read from a recording", alone, "ns"),
-        Goal::below("the same, with tracker and aggregator", all, 200.0, "ns"),
     ])
 }
 

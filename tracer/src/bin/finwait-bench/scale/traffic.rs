@@ -16,26 +16,26 @@ use finwait_core::{
 const NETNS: NetNs = NetNs(4_026_531_840);
 const MILLI: u64 = 1_000_000;
 /// Batches a second: the ring is read as often.
-pub(super) const TICKS_A_SECOND: u64 = 200;
-pub(super) const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const TICKS_A_SECOND: u64 = 200;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 
 /// What connections look like.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     /// Ports that are served, here and elsewhere, and processes that serve them or ask there
-    pub(super) services: u64,
+    pub(crate) services: u64,
 }
 
 impl Traffic {
     /// Connections that fall into `groups` groups by role and service.
-    pub(super) fn of_groups(groups: u64) -> Self {
+    pub(crate) fn of_groups(groups: u64) -> Self {
         Self { services: groups.div_ceil(2).max(1) }
     }
 }
 
 /// Makes observations in the order of the stream, numbered as its programs number them.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     traffic: Traffic,
     /// Between two connections
     step_ns: u64,
@@ -48,13 +48,13 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub(super) fn new(traffic: Traffic, step_ns: u64) -> Self {
+    pub(crate) fn new(traffic: Traffic, step_ns: u64) -> Self {
         let (now, made) = (1000 * SECOND_NS, Vec::new());
         Self { traffic, step_ns, now, transitions: 0, accepts: 0, arms: 0, expiries: 0, made }
     }
 
     /// What every stream begins with.
-    pub(super) fn begin(&self) -> Vec<Observation> {
+    pub(crate) fn begin(&self) -> Vec<Observation> {
         let hooks = Hooks {
             resets_sent: true,
             reset_reasons: true,
@@ -80,7 +80,7 @@ impl Script {
     }
 
     /// All since the last watermark, and one.
-    pub(super) fn watermark(&mut self) -> Vec<Observation> {
+    pub(crate) fn watermark(&mut self) -> Vec<Observation> {
         let counters =
             Counters { at: MonoNs(self.now), transitions: self.transitions, ..Counters::default() };
         self.made.push(Observation::Counters(counters));
@@ -89,7 +89,7 @@ impl Script {
     }
 
     /// The connection is established.
-    pub(super) fn open(&mut self, number: u64) {
+    pub(crate) fn open(&mut self, number: u64) {
         use TcpState::{Close, Established, Listen, SynRecv, SynSent};
         let wait = dwell(number, 1);
         if accepted(number) {
@@ -105,7 +105,7 @@ impl Script {
     }
 
     /// The connection is closed, by an exchange of FINs; one that was opened here leaves a time-wait socket.
-    pub(super) fn close(&mut self, number: u64) {
+    pub(crate) fn close(&mut self, number: u64) {
         use TcpState::{Close, CloseWait, Established, FinWait1, FinWait2, LastAck};
         let (second, third) = (dwell(number, 2), dwell(number, 2) + dwell(number, 3));
         let task = task(self.service(number));
@@ -131,19 +131,19 @@ impl Script {
     }
 
     /// The connection's time-wait socket is over.
-    pub(super) fn end_time_wait(&mut self, number: u64) {
+    pub(crate) fn end_time_wait(&mut self, number: u64) {
         if !accepted(number) {
             self.time_wait(number, 0, TimeWaitChange::Expired);
         }
     }
 
-    pub(super) fn dump_begin(&self) -> [Observation; 1] {
+    pub(crate) fn dump_begin(&self) -> [Observation; 1] {
         let begin = DumpBegin { at: MonoNs(self.now), scope: DumpScope::Connections };
         [Observation::DumpBegin(begin)]
     }
 
     /// Established connections of these numbers.
-    pub(super) fn rows(&self, numbers: Range<u64>) -> Vec<Observation> {
+    pub(crate) fn rows(&self, numbers: Range<u64>) -> Vec<Observation> {
         let row = |number| {
             let service = self.service(number);
             let (local_port, remote_port) = self.ports(number);
@@ -168,7 +168,7 @@ impl Script {
         numbers.map(row).collect()
     }
 
-    pub(super) fn dump_end(&mut self) -> [Observation; 1] {
+    pub(crate) fn dump_end(&mut self) -> [Observation; 1] {
         self.now += MILLI;
         let at = MonoNs(self.now);
         [Observation::DumpEnd(DumpEnd { at, scope: DumpScope::Connections, complete: vec![NETNS] })]
@@ -278,20 +278,20 @@ impl Script {
 
 /// Connections that come and go evenly.
 #[derive(Debug)]
-pub(super) struct Load {
-    pub(super) script: Script,
+pub(crate) struct Load {
+    pub(crate) script: Script,
     rate: u64,
     opened: u64,
 }
 
 impl Load {
     /// `rate` connections a second.
-    pub(super) fn new(script: Script, rate: u64) -> Self {
+    pub(crate) fn new(script: Script, rate: u64) -> Self {
         Self { script, rate, opened: 0 }
     }
 
     /// Opens a batch's share of connections, closes those of a second ago and ends the time-waits of two seconds ago.
-    pub(super) fn tick(&mut self) -> Vec<Observation> {
+    pub(crate) fn tick(&mut self) -> Vec<Observation> {
         let first = self.opened;
         self.opened += self.rate / TICKS_A_SECOND;
         for number in first..self.opened {

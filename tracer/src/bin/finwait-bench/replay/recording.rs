@@ -5,35 +5,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::Args;
 use finwait_core::{Observation, Tracker, TrackerConfig};
 use tracer::recording::{FrameSource, Recorder};
 use tracer::sink::{Sink, Tap};
 use tracer::source::{Polled, Source};
 use tracer::stats::{Aggregator, Grouping};
 
-use super::traffic::{Load, SECOND_NS, Script, TICKS_A_SECOND, Traffic};
+use super::ReplayArgs;
 use crate::numbers::median;
+use crate::scale::traffic::{Load, SECOND_NS, Script, TICKS_A_SECOND, Traffic};
 
 const GROUPS: u64 = 40;
 
-/// Flags of the reader.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ReadArgs {
-    /// Connections that come, and go, each second of the recording
-    #[arg(long, default_value_t = 5_000)]
-    rate: u64,
-    /// Seconds of it
-    #[arg(long, default_value_t = 40)]
-    seconds: u64,
-    /// Rounds that are measured
-    #[arg(long, default_value_t = 7)]
-    rounds: usize,
+/// Of each observation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// In the recording
+    pub(super) bytes: f64,
+    /// To read it, in nanoseconds
+    pub(super) read_ns: f64,
+    /// To read it, for the tracker, and for the aggregator to take what that says
+    pub(super) all_ns: f64,
 }
 
-/// Prints bytes of the recording per observation, and nanoseconds per observation, medians of the rounds: read alone, and with
-/// tracker and aggregator.
-pub(crate) fn run(args: &ReadArgs) -> Result<()> {
+/// Medians of the rounds.
+pub(super) fn measure(args: &ReplayArgs) -> Result<Taken> {
     let (bytes, observations) = recorded(args)?;
     let (mut alone, mut all) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
@@ -50,8 +46,8 @@ pub(crate) fn run(args: &ReadArgs) -> Result<()> {
         })?;
         all.push(took / observations as f64);
     }
-    println!("{} {} {}", bytes.len() as f64 / observations as f64, median(&alone), median(&all));
-    Ok(())
+    let bytes = bytes.len() as f64 / observations as f64;
+    Ok(Taken { bytes, read_ns: median(&alone), all_ns: median(&all) })
 }
 
 #[derive(Clone, Default)]
@@ -68,7 +64,7 @@ impl Write for Memory {
 }
 
 /// A recording of the load, and how many observations it has.
-fn recorded(args: &ReadArgs) -> Result<(Vec<u8>, u64)> {
+fn recorded(args: &ReplayArgs) -> Result<(Vec<u8>, u64)> {
     let memory = Memory::default();
     let mut recorder = Recorder::stream(Box::new(memory.clone()), "memory".to_owned())?;
     let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / args.rate), args.rate);
