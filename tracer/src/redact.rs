@@ -174,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_is_withheld_a_record_stays_as_it_is() {
+        use finwait_core::TcpState::{Close, Listen};
+        let mut transition = samples::transition(Close, Listen);
+        // The event lacks what other events of the connection tell.
+        (transition.change.remote_addr, transition.change.dport) = (None, None);
+        let whole = Record::Transition(Box::new(transition));
+        let mut record = whole.clone();
+        Redaction::Off.record(&mut record);
+        assert_eq!(record, whole);
+    }
+
+    #[test]
     fn every_record_is_redacted_and_its_local_end_is_not() {
         use finwait_core::TcpState::{Established, FinWait1};
         let both = Record::BothEnds(Box::new(samples::both_ends()));

@@ -125,6 +125,8 @@ pub(super) fn dwell(close: &CloseRecord, state: TcpState) -> Option<&Dwell> {
     close.dwells.iter().find(|dwell| dwell.state == state)
 }
 
+/// When it was over; of a capture that does not show that, when the reset passed.
 fn closed(close: &CloseRecord) -> Option<WaveTime> {
-    close.closed_at.map(|at: MonoNs| WaveTime::at(at))
+    let reset = close.captured.as_ref().and_then(|seen| seen.reset);
+    close.closed_at.or(reset.map(|reset| reset.at)).map(|at: MonoNs| WaveTime::at(at))
 }

@@ -18,6 +18,7 @@ use tracer::scenario::watch::{Reading, only, track_with};
 use tracer::scenario::{Namespace, ScenarioError, SideName, catalog};
 
 use crate::process::FINWAIT;
+use crate::replay::assert_replays;
 use crate::support::SPAWNING;
 
 /// A test gives up waiting after this.
@@ -62,6 +63,7 @@ fn watch_unshared<T>(
     // Nothing is asked of `hooks_lost`: runs that were skipped count there whosever traffic they were for.
     assert_eq!(seen.accounting.decode_errors, 0);
     let all = all.into_inner().expect("lock");
+    assert_replays(&all, &seen);
     let mut told = Told {
         hooks,
         resets: Vec::new(),

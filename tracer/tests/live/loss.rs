@@ -10,6 +10,8 @@ use tracer::scenario::watch::{Reading, Seen, track_with};
 use tracer::scenario::{Made, Namespace, SideName, catalog};
 use tracer_common::{AcceptRecord, KernelFilter, ResetRecord, RetransmitRecord, StateRecord, TimeWaitRecord};
 
+use crate::replay::assert_replays;
+
 /// Room for fifteen transitions.
 const SMALL_RING: u32 = 4096;
 /// What the kernel puts before each record (BPF_RINGBUF_HDR_SZ).
@@ -46,9 +48,11 @@ fn overflow(reading: Reading) -> Overflown {
             all.into_iter().map(|made| made.join().expect("thread")).collect::<anyhow::Result<_>>()
         })
     };
-    let mut ring_bytes = 0;
-    let weigh = |observation: &Observation| ring_bytes += bytes_in_ring(observation);
-    let (made, seen) = track_with(probe, reading, TrackerConfig::default(), traffic, weigh).expect("run");
+    let mut observations = Vec::new();
+    let keep = |observation: &Observation| observations.push(observation.clone());
+    let (made, seen) = track_with(probe, reading, TrackerConfig::default(), traffic, keep).expect("run");
+    assert_replays(&observations, &seen);
+    let ring_bytes = observations.iter().map(bytes_in_ring).sum();
     Overflown { made, seen, ring_bytes }
 }
 

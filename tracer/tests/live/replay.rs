@@ -67,10 +67,7 @@ impl Replayed {
 pub(crate) fn assert_replays(observations: &[Observation], seen: &Seen) {
     let binary = |out| Recorder::stream(out, "memory".to_owned()).map(Box::new).expect("recording");
     let text = |out| Box::new(RecordingSink::new(out, "memory".to_owned()));
-    for (form, bytes) in [
-        ("binary", written(observations, |out| binary(out))),
-        ("text", written(observations, |out| text(out))),
-    ] {
+    for (form, bytes) in [("binary", written(observations, binary)), ("text", written(observations, text))] {
         let input = Box::new(BufReader::new(Cursor::new(bytes)));
         let replayed = Replayed::of(FileSource::new(input, form.to_owned()));
         assert_same(form, "observations", observations, &replayed.observations);

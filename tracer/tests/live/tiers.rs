@@ -2,14 +2,15 @@
 
 use finwait_core::observation::{Program, Tier};
 use finwait_core::record::CloseKind;
-use finwait_core::{Reason, StateChange, TrackerConfig};
+use finwait_core::{Observation, Reason, StateChange, TrackerConfig};
 use tracer::probe::TierChoice;
 use tracer::probe::host::{KernelVersion, kernel_release};
 use tracer::scenario::check::{closes_of, false_claims, sides};
-use tracer::scenario::watch::{Reading, Seen, only, track};
+use tracer::scenario::watch::{Reading, Seen, only, track, track_with};
 use tracer::scenario::{Made, Namespace, catalog};
 use tracer_common::KernelFilter;
 
+use crate::replay::assert_replays;
 use crate::support::{attach, steps};
 
 /// The classic tracepoint knows no namespaces: the host's own traffic is seen as well.
@@ -18,8 +19,13 @@ fn all_scenarios_by_the_classic_tier() -> (Made, Seen) {
     let probe = attach(KernelFilter::default(), TierChoice::Classic);
     assert_eq!(probe.tier(), Tier::Classic);
     let _shared = crate::support::undisturbed();
-    track(probe, Reading::Always, TrackerConfig::default(), || catalog::run(catalog::ALL, &namespace))
-        .expect("run")
+    let mut observations = Vec::new();
+    let keep = |observation: &Observation| observations.push(observation.clone());
+    let traffic = || catalog::run(catalog::ALL, &namespace);
+    let (made, seen) =
+        track_with(probe, Reading::Always, TrackerConfig::default(), traffic, keep).expect("run");
+    assert_replays(&observations, &seen);
+    (made, seen)
 }
 
 #[test]

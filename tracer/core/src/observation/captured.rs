@@ -53,8 +53,8 @@ pub struct CapturedClose {
     pub own_fins_again: u32,
     /// Times that the peer's was
     pub peer_fins_again: u32,
-    /// The peer's FIN left no room in its window, and this end had data to send ahead of its own FIN: both may have been waiting
-    /// when the peer's came
+    /// The peer's FIN left no room in its window or found data of this end under way, and this end sent more ahead of its own FIN: both
+    /// may have been waiting when the peer's came
     pub fin_may_have_waited: bool,
     /// Segments that were acknowledged are not in the capture, and one of them may have been a FIN
     pub segments_missing: bool,

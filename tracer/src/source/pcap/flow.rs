@@ -117,8 +117,8 @@ impl Flow {
     fn note(&mut self, from: usize, segment: &Segment, seen: SeenSegment) {
         let [first, second] = &mut self.sides;
         let (me, peer) = if from == 0 { (first, second) } else { (second, first) };
-        if segment.fin && me.fin.is_none() && segment.window == 0 {
-            peer.blocked_at = peer.next;
+        if segment.fin && me.fin.is_none() {
+            peer.waiting_at = peer.next.filter(|next| peer.may_have_more(*next, segment));
         }
         me.sent(segment, seen);
         if let Some(ack) = segment.ack {

@@ -40,8 +40,8 @@ pub(super) struct Side {
     pub(super) fins_again: u32,
     /// It may have come when it passed: nothing of this end was sent again or was missing ahead of it
     fin_in_order: bool,
-    /// Behind the last that it had sent when the other end's FIN passed, which left no room for more
-    pub(super) blocked_at: Option<u32>,
+    /// Behind the last that it had sent when the other end's FIN passed, if more may have been waiting then
+    pub(super) waiting_at: Option<u32>,
     /// It may have sent a FIN that is not in the capture
     pub(super) hidden: bool,
     /// When its present state was entered
@@ -66,7 +66,7 @@ impl Side {
             fin_acked: None,
             fins_again: 0,
             fin_in_order: false,
-            blocked_at: None,
+            waiting_at: None,
             hidden: state == TcpState::Established,
             entered: None,
             last_payload: None,
@@ -200,9 +200,14 @@ impl Side {
         self.ack.zip(peer.isn).is_some_and(|(ack, isn)| passes(ack, isn.wrapping_add(1)))
     }
 
-    /// It sent more ahead of its FIN than it could when the other one came: that, and the FIN, may have been waiting.
+    /// Whether data may wait behind `next` as the other end's `fin` comes: for its window, or, with some under way, for the congestion window.
+    pub(super) fn may_have_more(&self, next: u32, fin: &Segment) -> bool {
+        fin.window == 0 || fin.ack.is_some_and(|ack| passes(next, ack))
+    }
+
+    /// It sent more ahead of its FIN: that, and the FIN, may have been waiting when the other one came.
     pub(super) fn fin_may_have_waited(&self) -> bool {
-        self.blocked_at.zip(self.fin).is_some_and(|(at, (_, end))| passes(end.wrapping_sub(1), at))
+        self.waiting_at.zip(self.fin).is_some_and(|(at, (_, end))| passes(end.wrapping_sub(1), at))
     }
 
     /// Its FIN was sent in knowledge of the other end's, or without; as long as that cannot be told nothing is said.

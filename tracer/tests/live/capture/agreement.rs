@@ -62,6 +62,14 @@ pub(crate) fn differences(live: &Live<'_>, captured: &CloseRecord) -> Vec<Differ
     }));
     found.extend(record.steps.iter().filter_map(|step| moment(live, captured, *step)));
     found.extend(record.dwells.iter().filter_map(|dwell| span(live, captured, dwell)));
+    let at_once = record.steps.iter().all(|step| live.at_once(*step));
+    let half_closed = |said: u64, ns: MonoNs| !at_once || ns.0.abs_diff(said) <= 2 * tolerance_ns();
+    found.extend(time(
+        "half-closed",
+        record.half_closed_ns,
+        captured.half_closed_ns.map(MonoNs),
+        half_closed,
+    ));
     found
 }
 

@@ -140,6 +140,8 @@ mod tests {
         );
     }
 
+    type Change = fn(&mut CloseRecord);
+
     #[test]
     fn a_value_or_a_time_that_is_another_one_is_found_out() {
         let run = run(catalog::HALF_CLOSE);
@@ -147,14 +149,14 @@ mod tests {
         // As if the capture's clock were the run's.
         let clocks = ClockPair { mono: MonoNs(0), wall: WallNs(0) };
         let live = Live { record: &record, transitions: &run.seen.transitions, clocks };
-        let found = |change: fn(&mut CloseRecord)| {
+        let found = |change: Change| {
             let mut captured = record.clone();
             change(&mut captured);
             let found = differences(&live, &captured);
             found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         assert_eq!(found(|_| {}), "");
-        let changes: [(fn(&mut CloseRecord), &str); 6] = [
+        let changes: [(Change, &str); 6] = [
             (|close| close.kind = Claim::known(CloseKind::Reset, []), "kind is active live and reset"),
             (
                 |close| close.first_closer = Claim::known(FirstCloser::Peer, []),

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,6 +33,8 @@ const END: &[u8] = b"the scene is over";
 
 /// The shell's ends of its pipes.
 struct Starter {
+    /// It ends with the pipes
+    _shell: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -103,11 +105,10 @@ fn ask(actor: &Actor, path: &Path) -> Pid {
 impl Starter {
     fn new() -> Self {
         let mut command = Command::new("sh");
-        let mut shell = spawn(
-            command.args(["-c", STARTER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()),
-        );
+        command.args(["-c", STARTER]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = spawn(&mut command);
         let requests = shell.stdin.take().expect("stdin");
         let answers = BufReader::new(shell.stdout.take().expect("stdout"));
-        Self { requests, answers }
+        Self { _shell: shell, requests, answers }
     }
 }

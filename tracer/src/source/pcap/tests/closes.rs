@@ -214,7 +214,7 @@ fn a_fin_that_waits_for_something_ahead_of_it_does_not_begin_close_wait() {
     assert_eq!(in_close_wait(read.b()), Claim::Unknown(Reason::NotInCapture));
 }
 
-/// The window was closed when the peer's FIN came, and this end had more to send: had its application closed by then, the kernel
+/// The window was closed when the peer's FIN came, or data was under way, and this end had more to send: had its application closed by then, the kernel
 /// would have queued its FIN, and the close would be simultaneous.
 #[test]
 fn a_fin_that_may_have_waited_behind_data_leaves_the_kind_open() {
@@ -231,6 +231,10 @@ fn a_fin_that_may_have_waited_behind_data_leaves_the_kind_open() {
     assert_eq!(in_close_wait(a), Claim::Unknown(Reason::NotInCapture));
     assert!(a.captured.as_deref().unwrap().fin_may_have_waited);
 
+    let under_way = close.replace("FA0 1 101", "FA 1 1");
+    assert_eq!(Read::scene(&(OPEN.to_owned() + &under_way)).kinds(), ["unknown", "active"]);
+    let all_had_come = close.replace("FA0", "FA");
+    assert_eq!(Read::scene(&(OPEN.to_owned() + &all_had_come)).kinds(), ["passive", "active"]);
     let nothing_more = close.replace("201 a A 101 2 700 /", "").replace("802", "102").replace("801", "101");
     let read = Read::scene(&(OPEN.to_owned() + &nothing_more));
     assert_eq!(read.kinds(), ["passive", "active"]);
