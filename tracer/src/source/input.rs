@@ -11,6 +11,7 @@ use finwait_core::Observation;
 use super::pcap::{self, CaptureBooks, PcapSource};
 use super::pipe::Pipe;
 use super::recording::{LineSource, RecordingError};
+use super::torn::{Fault, Torn};
 use super::unpacked::Unpacked;
 use super::{Polled, Source, SourceError, Unread};
 use crate::recording::FrameSource;
@@ -28,6 +29,7 @@ const SEARCHED: usize = 1 << 20;
 pub struct FileSource {
     place: String,
     kind: Kind,
+    fault: Fault,
 }
 
 enum Kind {
@@ -89,7 +91,8 @@ impl FileSource {
     /// Reads `input`, which messages call `place`.
     #[must_use]
     pub fn new(input: Input, place: String) -> Self {
-        Self { place, kind: Kind::Open { input, head: Vec::new() } }
+        let (input, fault) = Torn::new(input);
+        Self { place, kind: Kind::Open { input: Box::new(input), head: Vec::new() }, fault }
     }
 
     /// Whether the kind is known now.
@@ -169,7 +172,14 @@ impl Source for FileSource {
     }
 
     fn unread(&self) -> Option<Unread> {
-        self.told()?.unread()
+        let rest = self.told()?.unread();
+        match self.fault.get() {
+            None => rest,
+            Some(detail) => {
+                let (place, detail) = (self.place.clone(), detail.clone());
+                Some(Unread::Torn { place, detail, rest: rest.map(Box::new) })
+            }
+        }
     }
 
     fn capture(&self) -> Option<&CaptureBooks> {

@@ -139,7 +139,7 @@ fn the_description_of_recordings_is_enough_to_read_those_of_today() -> Result<()
 fn the_description_of_recordings_is_enough_to_read_files_in_a_row_and_what_damage_leaves() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (every_kind, _) = read(&fixture("every_kind.jsonl"))?;
-    let rotation = Rotation { size: Some(512 << 10), ..Rotation::default() };
+    let rotation = Rotation { size: Some(300 << 10), ..Rotation::default() };
     let all: Vec<Observation> = (0..3).flat_map(|_| many(&every_kind)).collect();
     record(&all, &folder.path().join("t"), rotation)?;
     let mut files: Vec<PathBuf> =
