@@ -96,7 +96,7 @@ fn many(observations: &[Observation]) -> Vec<Observation> {
             if let Some(task) = &mut change.task {
                 (task.pid, task.comm) = (Pid(any() as u32 % 1500), Comm::from_text(&format!("task-{round}")));
             }
-            let sometimes = |number: u64| (number % 5 != 0).then_some(number);
+            let sometimes = |number: u64| (!number.is_multiple_of(5)).then_some(number);
             change.err = sometimes(any()).map(|number| number as i32);
             change.tcp.linger2 = sometimes(any()).map(|number| number as i32);
             change.tcp.retransmits = sometimes(any()).map(|number| number as u8);
