@@ -17,6 +17,7 @@ mod pcap;
 mod pipe;
 mod progress;
 mod recording;
+mod torn;
 mod unpacked;
 
 pub use input::FileSource;
@@ -93,6 +94,15 @@ pub enum Unread {
     Lines(UnreadLines),
     /// Of a binary recording
     Frames(Missing),
+    /// Behind the place where a packed file breaks off
+    Torn {
+        /// The file
+        place: String,
+        /// What was wrong there
+        detail: String,
+        /// What else could not be read
+        rest: Option<Box<Unread>>,
+    },
 }
 
 impl Unread {
@@ -102,6 +112,7 @@ impl Unread {
         match self {
             Self::Lines(unread) => unread.lines,
             Self::Frames(missing) => missing.count(),
+            Self::Torn { rest, .. } => rest.as_ref().map_or(0, |rest| rest.count()).max(1),
         }
     }
 }
@@ -119,6 +130,10 @@ impl fmt::Display for Unread {
                 unread.detail
             ),
             Self::Frames(missing) => missing.fmt(f),
+            Self::Torn { place, detail, rest } => {
+                write!(f, "{place} is packed, and cannot be unpacked to its end: {detail}")?;
+                rest.as_ref().map_or(Ok(()), |rest| write!(f, "\n{rest}"))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -122,6 +122,62 @@ fn a_cut_recording_is_shown_as_far_as_it_goes_and_stderr_says_what_is_missing() 
     let summary: serde_json::Value =
         serde_json::from_slice(output.stdout.split(|b| *b == b'\n').rev().nth(1).unwrap()).unwrap();
     assert_eq!(summary["decode_errors"], 1);
+}
+
+#[test]
+fn a_packed_recording_that_is_cut_is_shown_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, binary) = (fixture("closes.jsonl"), folder.path().join("trace.fwr"));
+    // Of many frames, so that some of them are ahead of the cut.
+    let told = Box::new(|text: &str| panic!("{text}"));
+    let mut recorder = Recorder::create(&binary, RecorderConfig::default(), told).unwrap();
+    let change = |seq: u64| {
+        let line = fs::read_to_string(&text).unwrap().lines().nth(2).unwrap().to_owned();
+        let mut change: serde_json::Value = serde_json::from_str(&line).unwrap();
+        // Hard to pack.
+        let inode = (seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).pow(2) ^ seq;
+        (change["seq"], change["inode"]) = (seq.into(), inode.into());
+        serde_json::from_value(change).unwrap()
+    };
+    let host = observations(&text).swap_remove(0);
+    for observation in std::iter::once(host).chain((1..40_000_u64).map(change)) {
+        recorder.observation(&observation).unwrap();
+    }
+    recorder.finish().unwrap();
+    let plain = fs::read(&binary).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&plain).unwrap();
+    for packed in [gzip.finish().unwrap(), zstd::encode_all(&plain[..], 3).unwrap()] {
+        let output = piped("states -o json", &packed[..packed.len() / 2]);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{message}");
+        assert!(message.contains("stdin is packed, and cannot be unpacked to its end: "), "{message}");
+        assert!(message.contains("it has no end, so what came last may be missing"), "{message}");
+        let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+        assert!((1000..39_000).contains(&lines), "{lines}");
+    }
+}
+
+/// `timeout` sends its signal to the process and to the process's group.
+#[test]
+fn a_signal_that_comes_twice_at_once_ends_a_run_in_order() {
+    let mut command = finwait("closes -o json -r -");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&fs::read(fixture("closes.jsonl")).unwrap()).unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(rest.lines().last().is_some_and(|line| line.contains("\"ended_by\":\"signal\"")), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(input);
 }
 
 #[test]

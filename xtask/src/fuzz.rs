@@ -26,8 +26,9 @@ const INSTRUMENTS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "--cfg=fuzzing",
 ];
-/// What no input may exceed: memory of the whole program, and seconds for one input on a busy machine.
-const LIMITS: [&str; 3] = ["-rss_limit_mb=256", "-timeout=20", "-max_len=16384"];
+/// What no input may exceed: memory of the whole program, and seconds for one input on a busy machine; what is merely slow is told
+/// by the figures.
+const LIMITS: [&str; 4] = ["-rss_limit_mb=256", "-timeout=20", "-report_slow_units=20", "-max_len=16384"];
 
 /// What to fuzz, and for how long
 #[derive(clap::Args)]

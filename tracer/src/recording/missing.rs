@@ -65,9 +65,10 @@ impl fmt::Display for Missing {
         }
         if self.frames > 0 {
             parts.push(format!(
-                "{} with {} missing",
+                "{} with {} {} missing",
                 counted(self.frames, "frame", "frames"),
-                counted(self.observations, "observation is", "observations are"),
+                counted(self.observations, "observation", "observations"),
+                if self.frames == 1 { "is" } else { "are" },
             ));
         }
         if self.unfinished > 0 {

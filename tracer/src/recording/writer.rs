@@ -156,20 +156,23 @@ impl Recorder {
     /// The frame in the making, and what has to be ahead of it.
     fn next_bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
+        let number = self.head(&mut bytes);
+        let (observations, payload) = (self.encoder.observations(), self.encoder.payload());
+        let (kind, before) = (FrameKind::Observations, self.before);
+        Frame { kind, number, before, observations, payload }.put(&mut self.packer, &mut bytes);
+        bytes
+    }
+
+    /// What has to be ahead of the next frame, and that one's number.
+    fn head(&mut self, bytes: &mut Vec<u8>) -> u64 {
         if self.is_new() {
             bytes.extend_from_slice(&self.file.to_bytes());
         }
-        let (mut number, before) = (self.number, self.before);
-        if let Some((observations, payload)) = &self.due {
-            let frame =
-                Frame { kind: FrameKind::Preamble, number, before, observations: *observations, payload };
-            frame.put(&mut self.packer, &mut bytes);
-            number += 1;
-        }
-        let (observations, payload) = (self.encoder.observations(), self.encoder.payload());
-        let frame = Frame { kind: FrameKind::Observations, number, before, observations, payload };
-        frame.put(&mut self.packer, &mut bytes);
-        bytes
+        let (number, before) = (self.number, self.before);
+        let Some((observations, payload)) = &self.due else { return number };
+        let frame = Frame { kind: FrameKind::Preamble, number, before, observations: *observations, payload };
+        frame.put(&mut self.packer, bytes);
+        number + 1
     }
 
     fn is_new(&self) -> bool {
@@ -192,10 +195,12 @@ impl Recorder {
     /// A frame without observations.
     fn append_mark(&mut self, kind: FrameKind) -> io::Result<()> {
         let mut bytes = Vec::new();
-        let frame = Frame { kind, number: self.number, before: self.before, observations: 0, payload: &[] };
+        let number = self.head(&mut bytes);
+        let frame = Frame { kind, number, before: self.before, observations: 0, payload: &[] };
         frame.put(&mut self.packer, &mut bytes);
         self.append(&bytes)?;
-        self.number += 1;
+        self.due = None;
+        self.number = number + 1;
         Ok(())
     }
 
@@ -277,7 +282,8 @@ impl Tap for Recorder {
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.close_frame()?;
-        let ended = if self.is_new() { Ok(()) } else { self.append_mark(FrameKind::End) };
+        let nothing = self.is_new() && self.due.is_none();
+        let ended = if nothing { Ok(()) } else { self.append_mark(FrameKind::End) };
         let ended = ended.or_else(|error| if is_lack_of_room(&error) { Ok(()) } else { Err(error) });
         let synced = match &mut self.out {
             Out::Files(files) => files.complete(),

@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM: the main thread waits for them while the loop runs on its own.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +12,9 @@ use crate::probe::RingError;
 
 /// Exit status of a process that SIGINT ended.
 const INTERRUPTED: i32 = 128 + 2;
+
+/// What comes so soon after a signal is the same wish: `timeout` sends its own to the process and to its group.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// Why work could not be run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -55,15 +59,17 @@ impl Signals {
         runtime.block_on(async {
             let for_work = stop.clone();
             let mut worker = tokio::task::spawn_blocking(move || work(&for_work));
+            let mut asked: Option<Instant> = None;
             loop {
                 tokio::select! {
                     done = &mut worker => return Ok(done?),
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                if stop.is_requested() {
+                if stop.is_requested() && asked.is_none_or(|at| at.elapsed() >= SAME_WISH) {
                     std::process::exit(INTERRUPTED);
                 }
+                asked.get_or_insert_with(Instant::now);
                 stop.request();
             }
         })

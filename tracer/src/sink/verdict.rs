@@ -147,6 +147,11 @@ impl Verdict {
             Some(_) => {}
             None => text += " (what was skipped is not counted here)",
         }
+        // Live, what is missing by its number was lost in the ring.
+        let unread = books.gaps.saturating_sub(books.lost_ring);
+        if unread > 0 && self.unread.is_some() {
+            text += &format!("; {} more could not be read", count(unread));
+        }
         if books.hooks_lost > 0 {
             text +=
                 &format!("; lost {} of the hooks beyond them", counted(books.hooks_lost, "event", "events"));

@@ -13,6 +13,7 @@ use finwait_core::Observation;
 use super::pcap::{self, CaptureBooks, PcapSource};
 use super::pipe::Pipe;
 use super::recording::{LineSource, RecordingError};
+use super::torn::{Fault, Torn};
 use super::unpacked::Unpacked;
 use super::{Polled, ReadShare, Source, SourceError, Unread};
 use crate::recording::FrameSource;
@@ -31,6 +32,7 @@ pub struct FileSource {
     place: String,
     kind: Kind,
     progress: Option<Progress>,
+    fault: Fault,
 }
 
 /// Counted where the file is read.
@@ -112,7 +114,8 @@ impl FileSource {
     /// Reads `input`, which messages call `place`.
     #[must_use]
     pub fn new(input: Input, place: String) -> Self {
-        Self { place, kind: Kind::Open { input, head: Vec::new() }, progress: None }
+        let (input, fault) = Torn::new(input);
+        Self { place, kind: Kind::Open { input: Box::new(input), head: Vec::new() }, progress: None, fault }
     }
 
     /// Whether the kind is known now.
@@ -201,7 +204,14 @@ impl Source for FileSource {
     }
 
     fn unread(&self) -> Option<Unread> {
-        self.told()?.unread()
+        let rest = self.told()?.unread();
+        match self.fault.get() {
+            None => rest,
+            Some(detail) => {
+                let (place, detail) = (self.place.clone(), detail.clone());
+                Some(Unread::Torn { place, detail, rest: rest.map(Box::new) })
+            }
+        }
     }
 
     fn capture(&self) -> Option<&CaptureBooks> {

@@ -96,7 +96,7 @@ fn many(observations: &[Observation]) -> Vec<Observation> {
             if let Some(task) = &mut change.task {
                 (task.pid, task.comm) = (Pid(any() as u32 % 1500), Comm::from_text(&format!("task-{round}")));
             }
-            let sometimes = |number: u64| (number % 5 != 0).then_some(number);
+            let sometimes = |number: u64| (!number.is_multiple_of(5)).then_some(number);
             change.err = sometimes(any()).map(|number| number as i32);
             change.tcp.linger2 = sometimes(any()).map(|number| number as i32);
             change.tcp.retransmits = sometimes(any()).map(|number| number as u8);
@@ -139,7 +139,7 @@ fn the_description_of_recordings_is_enough_to_read_those_of_today() -> Result<()
 fn the_description_of_recordings_is_enough_to_read_files_in_a_row_and_what_damage_leaves() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (every_kind, _) = read(&fixture("every_kind.jsonl"))?;
-    let rotation = Rotation { size: Some(512 << 10), ..Rotation::default() };
+    let rotation = Rotation { size: Some(300 << 10), ..Rotation::default() };
     let all: Vec<Observation> = (0..3).flat_map(|_| many(&every_kind)).collect();
     record(&all, &folder.path().join("t"), rotation)?;
     let mut files: Vec<PathBuf> =

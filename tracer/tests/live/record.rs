@@ -1,5 +1,6 @@
 //! A recording says what the live run said.
 
+use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use finwait_core::record::CloseRecord;
-use finwait_core::{Record, Tracker, TrackerConfig};
+use finwait_core::{Observation, Record, Tracker, TrackerConfig};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::Signal;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tracer::probe::TierChoice;
 use tracer::recording::{Recorder, RecorderConfig};
 use tracer::scenario::check::{Depth, compare};
@@ -120,6 +123,76 @@ fn a_recorder_that_is_killed_leaves_all_but_the_last_second() {
     assert_eq!((missing.unfinished, missing.count()), (1, 0), "{missing}");
     let verdict = compare(&made, &closes, Depth::Claims);
     assert!(verdict.all_whole(), "{:#?}", verdict.complaints);
+}
+
+/// A disk of this size in a mount namespace that only the calling thread is in.
+fn small_disk(folder: &Path, bytes: u32) {
+    // SAFETY: mounts of its own take no memory and no descriptor from this thread, which shares its folders with no other.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.expect("mount namespace");
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+    let size = CString::new(format!("size={bytes}")).expect("text");
+    mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(size.as_c_str())).expect("tmpfs");
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_costs_whole_frames_and_no_more() {
+    let folder = tempfile::tempdir().expect("folder");
+    let on_disk = || {
+        small_disk(folder.path(), 400 << 10);
+        let (path, filler) = (folder.path().join("trace.fwr"), folder.path().join("filler"));
+        std::fs::write(&filler, vec![0; 200 << 10]).expect("filler");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        let tell = Box::new(move |text: &str| tell.lock().expect("lock").push(text.to_owned()));
+        let mut recording = Recorder::create(&path, RecorderConfig::default(), tell).expect("recording");
+        let all = hard_to_pack(60_000);
+        for (at, observation) in all.iter().enumerate() {
+            recording.observation(observation).expect("record");
+            let is_full = told.lock().expect("lock").len() == 1;
+            if is_full && at > 20_000 && filler.exists() {
+                std::fs::remove_file(&filler).expect("room");
+            }
+        }
+        recording.finish().expect("finish");
+        let (read, unread) = observations(&path);
+        let Some(Unread::Frames(missing)) = unread else { panic!("{unread:?}") };
+        let told = told.lock().expect("lock").clone();
+        (all.len() as u64, read.len() as u64, missing, told)
+    };
+    let (all, read, missing, told) =
+        std::thread::scope(|scope| scope.spawn(on_disk).join().expect("a thread with a disk of its own"));
+    assert_eq!((missing.damages, missing.bytes), (0, 0), "{missing}");
+    assert!(missing.observations > 0 && read > 0, "{missing}");
+    assert_eq!(read + missing.observations, all, "{told:?}");
+    assert!(told[0].contains("No space left on device"), "{told:?}");
+}
+
+/// A host, and transitions of which each has a number that nothing foretells.
+fn hard_to_pack(count: u64) -> Vec<Observation> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
+    let (fixture, _) = observations(&fixture);
+    let change = fixture.iter().find_map(|observation| match observation {
+        Observation::StateChange(change) => Some(change.clone()),
+        _ => None,
+    });
+    let change = change.expect("a transition");
+    let changes = (1..count).map(|seq| {
+        let mut change = change.clone();
+        let inode = (seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33).pow(2) ^ seq;
+        (change.seq, change.inode) = (seq, Some(inode));
+        Observation::StateChange(change)
+    });
+    fixture.iter().take(1).cloned().chain(changes).collect()
+}
+
+fn observations(path: &Path) -> (Vec<Observation>, Option<Unread>) {
+    let mut source = FileSource::open(path).expect("recording");
+    let (mut all, mut batch) = (Vec::new(), Vec::new());
+    while source.poll(&mut batch, Duration::ZERO).expect("read") != Polled::End {
+        all.append(&mut batch);
+    }
+    all.append(&mut batch);
+    (all, source.unread())
 }
 
 /// The closes that the tracker finds in a recording, all of which can be read.

@@ -150,6 +150,21 @@ fn an_old_file_is_followed_by_another() {
     assert!(paths(folder.path()).len() >= 3);
 }
 
+#[test]
+fn a_run_that_ends_when_another_file_was_just_begun_says_so_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let rotation = Rotation { age: Some(Duration::ZERO), ..Rotation::default() };
+    let mut recorder = recorder(&folder.path().join("t"), RecorderConfig { rotation, fsync: Fsync::Close });
+    recorder.observation(&host()).unwrap();
+    recorder.finish().unwrap();
+    let files = paths(folder.path());
+    assert_eq!(files.len(), 2, "{files:?}");
+    let (last, unread) = read(&fs::read(&files[1]).unwrap()).unwrap();
+    assert_eq!((&last[0][0], unread), (&host(), None));
+    let row = [fs::read(&files[0]).unwrap(), fs::read(&files[1]).unwrap()].concat();
+    assert_eq!(read(&row).unwrap(), (vec![vec![host()]], None));
+}
+
 /// Frames that found no room are left out and told, and recording goes on once there is some.
 fn with_a_full_disk(lost: core::ops::Range<u64>) -> (Vec<Observation>, u64, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
