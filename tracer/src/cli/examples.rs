@@ -78,9 +78,9 @@ Examples:
     finwait explain -r trace.fwr --ascii > closes.txt
     finwait explain -r trace.fwr -o json | jq -r '.sentences[]?.text'
 
-Left stands the end that it is told from, right the other; where both are on this host, each wave has its time at
-both. `!` marks what took far longer than the round trip explains, `≤` a time within bounds. A wave that was not seen is
-drawn `┄┄ ? ┄┄`, with the reason.";
+Left stands the end that it is told from, right the other; where both were seen, each wave has
+its time at both. `!` marks what took far longer than the round trip explains, `≤` a time within
+bounds. A wave that was not seen is drawn `┄┄ ? ┄┄`, with the reason.";
 
 pub(super) const REPORT: &str = "\
 Examples:
@@ -93,8 +93,8 @@ Examples:
   As JSON, to look for idle timers:
     finwait report -r trace.fwr -o json | jq '.idle_clusters[] | {service_port, first_closer, mean_ns}'
 
-Percentiles are right to 4.5 % of their value. A silence is the time without data before the first FIN; many of one
-length are a timer's.";
+Percentiles are right to 4.5 % of their value. A silence is the time without data before the first
+FIN; many of one length are a timer's.";
 
 pub(super) const RECORD: &str = "\
 Examples:
