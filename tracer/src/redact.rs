@@ -60,6 +60,9 @@ impl Redaction {
 
     /// Withholds it in `record`.
     pub fn record(self, record: &mut Record) {
+        if self == Self::Off {
+            return;
+        }
         match record {
             Record::Transition(transition) => {
                 let local = transition.local;

@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
                 return Ok(Ended::Signal);
             }
             let Some(left) = self.time_left() else { return Ok(Ended::Duration) };
-            batch.clear();
+            source.take_back(&mut batch);
             let polled = source.poll(&mut batch, wait.min(left).min(self.patience()))?;
             if let Some(ended) = self.take(&batch)? {
                 return Ok(ended);
@@ -332,7 +332,7 @@ impl<'a> Run<'a> {
         let deadline = Instant::now() + CLOSING;
         let mut batch = Vec::new();
         loop {
-            batch.clear();
+            source.take_back(&mut batch);
             let polled = source.poll(&mut batch, SETTLING)?;
             for observation in &batch {
                 if shown {

@@ -35,6 +35,12 @@ pub trait Source {
     /// When the source is broken for good; what was appended before is valid.
     fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError>;
 
+    /// Empties `batch`, of which everything was taken, ahead of the next poll. A source may keep the room that its observations
+    /// took.
+    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        batch.clear();
+    }
+
     /// Asks for the end: nothing new is taken in, and [`Source::poll`] hands out the rest and the last counters, then
     /// says [`Polled::End`].
     fn close(&mut self);

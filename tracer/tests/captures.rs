@@ -102,7 +102,7 @@ fn both_ends_of_a_close_are_told_with_their_numbers() {
         assert_eq!(end["capture"]["waves"][2]["ack"], 2);
         assert_eq!(end["unknown"]["closer"], "not_in_capture");
     }
-    assert_eq!(client["time"], "2023-11-14T22:13:20.005000Z");
+    assert_eq!(client["time"], "2023-11-14T22:13:20.004000Z");
     let summary = lines.last().unwrap();
     assert_eq!(summary["capture"]["packets"], 6);
     assert_eq!(summary["capture"]["connections"], 1);
@@ -142,4 +142,28 @@ fn a_filter_for_processes_is_refused_for_a_capture() {
     let output = finwait("closes -r - --comm nginx", &capture(&THREE));
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("come from a packet capture"), "{}", text(&output.stderr));
+}
+
+/// Captures that tcpdump took beside scenes of the live tests, each with the closes that finwait tells of it. Where one changes on
+/// purpose, write what is shown then.
+#[test]
+fn each_kind_of_close_that_tcpdump_saw_is_told_as_it_was() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures");
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pcap") {
+            continue;
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_finwait"))
+            .args(["closes", "-o", "json", "--both-ends", "-r"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let expected = std::fs::read_to_string(path.with_extension("jsonl")).unwrap();
+        assert_eq!(text(&output.stdout), expected, "{}", path.display());
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared}");
 }

@@ -7,12 +7,15 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::libtest::{Parser, Report};
-use crate::{process, tracefs};
+use crate::{captures, process, tracefs};
 
 /// Runs `cargo test`; what it reported and whether it succeeded.
 pub(crate) fn once(root: &Path, what: &[&str], harness: &[&str]) -> Result<(Report, bool)> {
     let mut cargo = process::cargo();
     cargo.current_dir(root).args(["test", "--no-fail-fast"]).args(what).arg("--").args(harness);
+    if let Some(folder) = captures::folder(root) {
+        cargo.env(captures::VARIABLE, folder);
+    }
     let mut child = tracefs::seen_by(cargo).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let mut output = child.stdout.take().context("cargo has no output")?;
     let mut parser = Parser::default();

@@ -3,9 +3,11 @@
 mod apt;
 mod bench;
 mod build_ebpf;
+mod captures;
 mod cargo_test;
 mod components;
 mod ebpf;
+mod fuzz;
 mod libtest;
 mod linker;
 mod live;
@@ -54,6 +56,8 @@ enum Task {
     Components,
     /// Run the tests of the web page in a browser, and install that
     Page,
+    /// Fuzz every form of input that is taken from a file
+    Fuzz(fuzz::Args),
     /// Run the demo and the live tests under other kernels, each in an emulated machine
     Vm(vm::Args),
 }
@@ -78,6 +82,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Test => test::run(&root),
         Task::Components => components::run(&root),
         Task::Page => page::run(&root),
+        Task::Fuzz(args) => fuzz::run(&root, args),
         Task::Vm(args) => vm::run(&root, args),
     }
 }

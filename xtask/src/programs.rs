@@ -17,11 +17,12 @@ struct Program {
     service: Option<&'static str>,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     Program { package: "prometheus", path: "/usr/bin/promtool", service: Some("prometheus.service") },
     Program { package: "nginx-light", path: "/usr/sbin/nginx", service: Some("nginx.service") },
     Program { package: "wrk", path: "/usr/bin/wrk", service: None },
     Program { package: "tshark", path: "/usr/bin/tshark", service: None },
+    Program { package: "zstd", path: "/usr/bin/zstd", service: None },
     // Before the server, which would make a cluster as soon as it is installed.
     Program {
         package: "postgresql-common",
@@ -30,6 +31,9 @@ const PROGRAMS: [Program; 6] = [
     },
     Program { package: "postgresql", path: "/usr/lib/postgresql/*/bin/pgbench", service: None },
 ];
+
+/// What captures beside the live tests.
+const TCPDUMP: Program = Program { package: "tcpdump", path: "/usr/bin/tcpdump", service: None };
 
 /// What Debian asks before it starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -40,9 +44,18 @@ const NO_CLUSTER: &str = "create_main_cluster = false\n";
 
 /// Installs what is missing.
 pub(crate) fn install() -> Result<()> {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|program| !is_there(Path::new(program.path))).collect();
+    install_missing(&PROGRAMS)
+}
+
+/// Installs tcpdump where it is missing.
+pub(crate) fn install_tcpdump() -> Result<()> {
+    install_missing(&[TCPDUMP])
+}
+
+fn install_missing(programs: &[Program]) -> Result<()> {
+    let missing: Vec<_> = programs.iter().filter(|program| !is_there(Path::new(program.path))).collect();
     if missing.is_empty() {
-        let names: Vec<_> = PROGRAMS.iter().map(|program| program.package).collect();
+        let names: Vec<_> = programs.iter().map(|program| program.package).collect();
         println!("there: {}", names.join(", "));
         return Ok(());
     }

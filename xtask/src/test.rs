@@ -1,11 +1,11 @@
-//! `cargo xtask test`: every test there is, the live ones where BPF is allowed.
+//! `cargo xtask test`: every test there is, the live ones where BPF is allowed, with tcpdump beside them.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 
 use crate::libtest::Report;
-use crate::{cargo_test, live};
+use crate::{captures, cargo_test, live};
 
 const WORKSPACE: &[&str] = &["--workspace"];
 const LIVE: &[&str] = &["--package", "tracer", "--features", "live", "--test", "live"];
@@ -23,6 +23,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     total.cargo_test(root, WORKSPACE, &[])?;
     match live::obstacle() {
         None => {
+            total.require(captures::begin(root));
             if let Some(report) = total.cargo_test(root, LIVE, &["--test-threads=4"])? {
                 total.require(live::compare(root, &report));
             }

@@ -20,6 +20,7 @@ impl Tuple {
     ///
     /// At CLOSE → … inet_sport may still be the previous connection's: it counts only where skc_num shows that a port is
     /// held. Everywhere else inet_sport is right, also at → CLOSE, where skc_num is gone already.
+    #[inline]
     pub(crate) fn of(change: &StateChange) -> Self {
         let local_port = match change.old {
             TcpState::Close => change.num.and(change.inet_sport.or(change.num)),
@@ -30,12 +31,14 @@ impl Tuple {
     }
 
     /// Adds what `later` knows. A listener's wildcard address is not kept where a real one is known.
+    #[inline]
     pub(crate) fn learn(&mut self, later: Tuple) {
         learn(&mut self.local, later.local);
         learn(&mut self.remote, later.remote);
     }
 
     /// Whether both cannot be of one connection.
+    #[inline]
     pub(crate) fn contradicts(&self, other: &Tuple) -> bool {
         differ(self.local.port, other.local.port)
             || differ(self.remote.port, other.remote.port)
@@ -43,6 +46,7 @@ impl Tuple {
     }
 }
 
+#[inline]
 fn learn(known_end: &mut Endpoint, later: Endpoint) {
     known_end.port = later.port.or(known_end.port);
     known_end.addr = match (known_end.addr, later.addr) {
@@ -52,16 +56,19 @@ fn learn(known_end: &mut Endpoint, later: Endpoint) {
     };
 }
 
+#[inline]
 fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
 }
 
 /// IPv4-mapped IPv6 as the IPv4 it is.
+#[inline]
 pub(crate) fn canonical(addr: IpAddr) -> IpAddr {
     addr.to_canonical()
 }
 
 /// An unspecified remote address is none.
+#[inline]
 fn known(addr: Option<IpAddr>) -> Option<IpAddr> {
     addr.map(canonical).filter(|addr| !addr.is_unspecified())
 }

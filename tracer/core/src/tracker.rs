@@ -40,6 +40,7 @@ use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close::{self, View};
+use crate::endpoint::Tuple;
 use crate::id::{BootId, SocketKey};
 use crate::observation::{Hooks, Host, Observation, StateChange, Tier};
 use crate::record::{Owner, Record, TransitionRecord};
@@ -275,9 +276,10 @@ impl Tracker {
             return;
         }
         self.received += 1;
+        let ends = Tuple::of(change);
         let known = found.filter(|slot| {
             !begins(change)
-                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change))
+                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change, &ends))
         });
         let slot = match known {
             Some(slot) => {
@@ -286,7 +288,7 @@ impl Tracker {
             }
             None => self.begin_connection(key, found, change),
         };
-        self.step(slot, change);
+        self.step(slot, change, ends);
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -346,13 +348,15 @@ impl Tracker {
         self.release(slot);
     }
 
-    fn step(&mut self, slot: Slot, change: &StateChange) {
+    fn step(&mut self, slot: Slot, change: &StateChange, ends: Tuple) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
         let broken = connection.last().is_some_and(|last| last.new != change.old);
-        let in_old_state_ns = in_old_state(connection, change, &self.audit);
-        connection.apply(change, actor.value(), &mut self.interned);
-        let record = self.config.transitions.then(|| {
+        let in_old_state_ns = self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
+        let before = connection.grounds();
+        connection.apply(change, ends, actor.value(), &mut self.interned);
+        let learned = before != connection.grounds() || change.old == TcpState::SynRecv;
+        let record = in_old_state_ns.map(|in_old_state_ns| {
             Box::new(TransitionRecord {
                 conn_id: connection.id(self.boot),
                 change: change.clone(),
@@ -369,9 +373,11 @@ impl Tracker {
             self.tell(slot, record);
         }
         self.table.touch(slot, queue_of(change.new));
-        self.table.learn_role(slot, (change.old, change.new));
+        let learned = self.table.learn_role(slot, (change.old, change.new)) || learned;
         if change.new != TcpState::Close {
-            self.regroup(slot);
+            if learned || self.is_named_since(slot) {
+                self.regroup(slot);
+            }
             self.table.hold_port(slot);
         }
         self.table.opens(slot, (change.old, change.new), self.hooks.accepts);

@@ -9,8 +9,8 @@ use finwait_core::observation::{
 use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, Pid, TcpState, WallNs};
 
 use super::layout::{
-    self, CHANGE_FIELDS, FAMILY, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject, each_field,
-    each_row_field, each_subject_field, kind, row, subject_of,
+    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject,
+    each_frequent_field, each_rare_field, each_row_field, each_subject_field, kind, row, subject_of,
 };
 use super::wire::{Fault, Field, Input};
 
@@ -27,6 +27,8 @@ pub struct Decoder {
     last_row: SocketRow,
     tasks: Vec<Task>,
     tasks_filled: usize,
+    /// Room of transitions that nobody needs any more
+    spare: Vec<Box<StateChange>>,
 }
 
 /// How far a payload has been read.
@@ -49,6 +51,7 @@ impl Default for Decoder {
             last_row: blank_row(),
             tasks: Vec::new(),
             tasks_filled: 0,
+            spare: Vec::new(),
         }
     }
 }
@@ -167,12 +170,27 @@ impl Decoder {
             self.slots[slot].task = self.task(input)?;
         }
         self.last_slot = Some(slot);
-        Ok(Box::new(self.slots[slot].clone()))
+        let change = copy(&self.slots[slot]);
+        Ok(match self.spare.pop() {
+            Some(mut room) => {
+                *room = change;
+                room
+            }
+            None => Box::new(change),
+        })
+    }
+
+    /// Takes the room of what was decoded before, for what comes next.
+    pub fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.spare.extend(batch.drain(..).filter_map(|observation| match observation {
+            Observation::StateChange(change) => Some(change),
+            _ => None,
+        }));
     }
 
     /// A slot that holds the frame's last transition.
     fn make_room(&mut self) -> usize {
-        let base = self.last_slot.map_or_else(blank_change, |last| self.slots[last].clone());
+        let base = self.last_slot.map_or_else(blank_change, |last| copy(&self.slots[last]));
         let slot = self.filled % SLOTS;
         self.filled += 1;
         match self.slots.get_mut(slot) {
@@ -352,6 +370,12 @@ impl Decoder {
     }
 }
 
+/// A recording has no captured close, so the rest is copied at once.
+#[inline]
+fn copy(change: &StateChange) -> StateChange {
+    StateChange { captured: None, ..*change }
+}
+
 /// `change` is what they are compared with.
 #[inline]
 fn changed_fields(change: &mut StateChange, mask: u64, input: &mut Input<'_>) -> Result<(), Fault> {
@@ -362,7 +386,11 @@ fn changed_fields(change: &mut StateChange, mask: u64, input: &mut Input<'_>) ->
             }
         };
     }
-    each_field!(get);
+    each_frequent_field!(get);
+    if mask & RARE_FIELDS == 0 {
+        return Ok(());
+    }
+    each_rare_field!(get);
     if mask & FAMILY != 0 {
         change.family = if change.family == Family::Inet { Family::Inet6 } else { Family::Inet };
     }

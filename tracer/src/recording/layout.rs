@@ -74,7 +74,7 @@ pub(super) fn state(code: u8) -> Result<TcpState, Fault> {
 /// Every field of a transition that is written only where it differs: calls `$do!(bit, field)`, in the order in which
 /// they are written. Those that change most often have the lowest bits, so that the mask is short. Bits 1 and 23
 /// (task, family) are not here: they are written in ways of their own, where their bit says.
-macro_rules! each_field {
+macro_rules! each_frequent_field {
     ($do:ident) => {
         $do!(0, lock_owned);
         $do!(2, flags);
@@ -92,6 +92,13 @@ macro_rules! each_field {
         $do!(14, tcp.rto_ns);
         $do!(15, tcp.since_send_ns);
         $do!(16, tcp.since_receive_ns);
+    };
+}
+pub(super) use each_frequent_field;
+
+/// The rest of them, which seldom differ between two transitions of a socket.
+macro_rules! each_rare_field {
+    ($do:ident) => {
         $do!(17, inode);
         $do!(18, num);
         $do!(19, inet_sport);
@@ -115,8 +122,10 @@ macro_rules! each_field {
         $do!(38, tcp.is_mptcp);
     };
 }
-pub(super) use each_field;
+pub(super) use each_rare_field;
 
+/// Bits of what [`each_rare_field`] has, and of the family.
+pub(super) const RARE_FIELDS: u64 = CHANGE_FIELDS & !((1 << 17) - 1);
 /// Bit of the task.
 pub(super) const TASK: u64 = 1 << 1;
 /// Bit of the family, of which there are two.

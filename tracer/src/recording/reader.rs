@@ -222,6 +222,10 @@ fn schema_of(batch: &[Observation]) -> Option<u32> {
 }
 
 impl Source for FrameSource {
+    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.decoder.take_back(batch);
+    }
+
     /// Hands out a frame, or a part of it, at a time.
     fn poll(&mut self, batch: &mut Vec<Observation>, _timeout: Duration) -> Result<Polled, SourceError> {
         let begun = batch.len();

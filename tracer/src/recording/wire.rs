@@ -67,20 +67,39 @@ impl<'a> Input<'a> {
         self.rest.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         let (first, rest) = self.rest.split_first().ok_or(Fault::Short)?;
         self.rest = rest;
         Ok(*first)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&mut self) -> Result<u64, Fault> {
         let first = self.byte()?;
         if first < 0x80 { Ok(first.into()) } else { self.long_number(first) }
     }
 
+    /// What begins with `first`, of which the rest follows.
+    #[inline(always)]
     fn long_number(&mut self, first: u8) -> Result<u64, Fault> {
+        if let Some(bytes) = self.rest.first_chunk() {
+            let word = u64::from_le_bytes(*bytes);
+            let ends = !word & 0x8080_8080_8080_8080;
+            if ends != 0 {
+                // All bits up to the top one of the last byte.
+                let own = word & (ends ^ (ends - 1));
+                self.rest = &self.rest[ends.trailing_zeros() as usize / 8 + 1..];
+                let bits = joined(own);
+                // Nine bytes at most: 63 bits.
+                return Ok(bits << 7 | u64::from(first & 0x7f));
+            }
+        }
+        self.longest_number(first)
+    }
+
+    #[cold]
+    fn longest_number(&mut self, first: u8) -> Result<u64, Fault> {
         let mut value = u64::from(first & 0x7f);
         for shift in (7..64).step_by(7) {
             let byte = self.byte()?;
@@ -97,7 +116,7 @@ impl<'a> Input<'a> {
     }
 
     /// A number that fits `T`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, Fault> {
         T::try_from(self.number()?).map_err(|_| Fault::Bad(what))
     }
@@ -108,7 +127,7 @@ impl<'a> Input<'a> {
         Ok(from.wrapping_add(unzigzag(self.number()?)))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or(Fault::Short)?;
         self.rest = rest;
@@ -125,6 +144,15 @@ impl<'a> Input<'a> {
         let length = self.small("a length")?;
         core::str::from_utf8(self.slice(length)?).map_err(|_| Fault::Bad("a text"))
     }
+}
+
+/// The low seven bits of each byte, joined.
+#[inline]
+fn joined(word: u64) -> u64 {
+    let sevens = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let fourteens = (sevens & 0x7f00_7f00_7f00_7f00) >> 1 | (sevens & 0x007f_007f_007f_007f);
+    let pairs = (fourteens & 0x3fff_0000_3fff_0000) >> 2 | (fourteens & 0x0000_3fff_0000_3fff);
+    (pairs & 0x0fff_ffff_0000_0000) >> 4 | (pairs & 0x0000_0000_0fff_ffff)
 }
 
 /// A field that may be absent, written as what it differs by from `base`. Both are known to differ.

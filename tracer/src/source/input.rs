@@ -186,6 +186,13 @@ impl Source for FileSource {
         }
     }
 
+    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        match &mut self.kind {
+            Kind::Told(source) => source.take_back(batch),
+            Kind::Open { .. } | Kind::Closed => batch.clear(),
+        }
+    }
+
     fn close(&mut self) {
         match &mut self.kind {
             Kind::Told(source) => source.close(),

@@ -1,12 +1,12 @@
 //! Takes records and keeps the summary of each group. What it holds is bounded: by the number of groups, and by the number
 //! of time-wait sockets that the tracker follows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use finwait_core::observation::TimeWaitSource;
 use finwait_core::record::{CloseKind, CloseRecord, Successor, TimeWaitRecord};
 use finwait_core::{ConnId, GroupId, MonoNs, Reason, Record, TcpState, Tracker, WallNs};
+use hashbrown::HashMap;
 
 use super::groups::{Grouping, OTHER_GROUP, SharedGroups};
 use super::history::History;

@@ -1,12 +1,13 @@
 //! Into which group a connection falls. The user chooses by what; how many groups there can be is bounded. What does not fit
 //! falls into `other`, which is always there, and is counted.
 
-use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use finwait_core::observation::{Comm, Workload};
 use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
 use finwait_core::{GroupId, NetNs, OpenConnection, Port, TcpState};
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
 use super::family::Label;
@@ -97,7 +98,15 @@ enum Slot {
     Netns(NetNs),
 }
 
-type Key = [Slot; DIMENSIONS];
+/// A value for each of [`Grouping::by`], in that order; the rest is unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key([Slot; DIMENSIONS]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().take_while(|slot| **slot != Slot::Unused).for_each(|slot| slot.hash(state));
+    }
+}
 
 /// What of a connection decides its group.
 struct Facts<'a> {
@@ -112,7 +121,7 @@ struct Facts<'a> {
 /// What fits nowhere.
 pub(super) const OTHER_GROUP: GroupId = GroupId(0);
 
-/// The groups, for both who ask: the tracker at each transition, the aggregator at each close. They are on one thread, so the
+/// The groups, for both who ask: the tracker as it learns of connections, the aggregator at each close. They are on one thread, so the
 /// lock is always free.
 #[derive(Clone, Debug)]
 pub(super) struct SharedGroups(Arc<Mutex<Groups>>);
@@ -217,9 +226,8 @@ impl Groups {
     /// `None` where not even the name of a label can be kept.
     fn key(&mut self, facts: &Facts<'_>) -> Option<Key> {
         let mut key = [Slot::Unused; DIMENSIONS];
-        for place in 0..self.grouping.by.len() {
-            let dimension = self.grouping.by[place];
-            key[dimension as usize] = match dimension {
+        for (place, slot) in key.iter_mut().enumerate().take(self.grouping.by.len()) {
+            *slot = match self.grouping.by[place] {
                 Dimension::Role => facts.role.map_or(Slot::Unknown, Slot::Role),
                 Dimension::Service => facts.service(),
                 Dimension::Process => facts.owner.map_or(Slot::Unknown, Slot::Comm),
@@ -229,7 +237,7 @@ impl Groups {
                 Dimension::Netns => facts.netns.map_or(Slot::Unknown, Slot::Netns),
             };
         }
-        Some(key)
+        Some(Key(key))
     }
 
     fn unit(&mut self, facts: &Facts<'_>) -> Option<Slot> {
@@ -254,7 +262,7 @@ impl Groups {
     }
 
     fn label(&self, key: &Key) -> Arc<[Label]> {
-        let value = |dimension: Dimension| match key[dimension as usize] {
+        let value = |dimension: Dimension, slot: Slot| match slot {
             Slot::Unused | Slot::Unknown => UNKNOWN.to_owned(),
             // A peer in no named network is one of the others.
             Slot::None if dimension == Dimension::Peer => OTHER.to_owned(),
@@ -267,7 +275,8 @@ impl Groups {
             Slot::Peer(place) => self.grouping.peers[place as usize].name.clone(),
             Slot::Netns(netns) => netns.to_string(),
         };
-        self.grouping.by.iter().map(|by| (by.label().into(), value(*by).into())).collect()
+        let by = self.grouping.by.iter().zip(key.0);
+        by.map(|(by, slot)| (by.label().into(), value(*by, slot).into())).collect()
     }
 }
 

@@ -5,7 +5,6 @@
 //! OTLP's exponential histograms of scale 3 are these buckets without any change; classic buckets are sums of them.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 /// Buckets double every `2^SCALE` buckets.
 pub const SCALE: i32 = 3;
@@ -13,6 +12,15 @@ pub const SCALE: i32 = 3;
 const PER_OCTAVE: i32 = 1 << SCALE;
 /// A quantile is off by at most this factor, upwards or downwards: the square root of a bucket's width, 2^(1/16).
 pub const QUANTILE_FACTOR: f64 = 1.044_273_782_427_413_8;
+
+/// Index of the bucket of the shortest duration, 1 ns.
+const LOWEST: i32 = -240;
+/// Buckets from there to that of the longest, `u64::MAX` ns.
+const BUCKETS: usize = 514;
+
+/// The longest durations that the buckets from [`LOWEST`] on hold, in nanoseconds.
+static LONGEST_NS: LazyLock<[u64; BUCKETS]> =
+    LazyLock::new(|| std::array::from_fn(|i| (upper_bound_seconds(LOWEST + i as i32) * 1e9) as u64));
 
 /// Upper bounds of the buckets of one doubling, between 1 and 2.
 static BOUNDS: LazyLock<[f64; PER_OCTAVE as usize]> =
@@ -139,27 +147,17 @@ pub fn upper_bound_seconds(index: i32) -> f64 {
 
 /// The bucket for `ns`; `None` for 0.
 fn index(ns: u64) -> Option<i32> {
-    if ns == 0 {
-        return None;
-    }
-    let seconds = Duration::from_nanos(ns).as_secs_f64();
-    let mut octave = seconds.log2().floor() as i32;
-    let mut fraction = seconds / f64::from(octave).exp2();
-    // log2 may round to the next whole number.
-    if fraction < 1.0 {
-        octave -= 1;
-        fraction *= 2.0;
-    }
-    // The upper bound belongs to the bucket: 1 itself ends the doubling before.
-    if fraction == 1.0 {
-        return Some(octave * PER_OCTAVE - 1);
-    }
-    let eighth = BOUNDS.iter().position(|bound| fraction <= *bound).unwrap_or(PER_OCTAVE as usize - 1);
-    Some(octave * PER_OCTAVE + eighth as i32)
+    let longest = &*LONGEST_NS;
+    // The bucket of 2^n ns: since a second is between 2^29 and 2^30 ns, it is the 8·n-th.
+    let near = (ns.checked_ilog2()? * PER_OCTAVE as u32) as usize;
+    let beyond = longest[near..].iter().take_while(|longest| **longest < ns).count();
+    Some(LOWEST + (near + beyond) as i32)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 

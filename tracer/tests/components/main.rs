@@ -1,5 +1,5 @@
 //! finwait together with other people's programs: Prometheus scrapes it, nginx and PostgreSQL are what it watches, tshark
-//! reads the captures that it reads. Each is started by
+//! reads the captures that it reads, and a reader in Python its recordings. Each is started by
 //! the test, with folders, ports and a network namespace of its own; nothing of the system's services is touched.
 //! `cargo xtask components` installs what it takes. Needs root.
 
@@ -9,6 +9,7 @@ mod nginx;
 mod postgres;
 mod program;
 mod prometheus;
+mod recordings;
 mod served;
 mod unit;
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod capture;
 mod demo;
 mod explain;
 mod filters;
@@ -15,6 +16,7 @@ mod loss;
 mod probe;
 mod process;
 mod record;
+mod replay;
 mod rows;
 #[cfg(feature = "vm")]
 mod rps;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use finwait_core::record::{CloseRecord, TimeWaitEnd};
-use finwait_core::{Observation, Reason, TcpState, TrackerConfig};
+use finwait_core::{ClockPair, Observation, Reason, TcpState, TrackerConfig};
 use tracer::probe::{Probe, ProbeConfig, TierChoice, TimeWaitChoice};
 use tracer::scenario::check::{Depth, compare, open_claims, record_of, sides};
 use tracer::scenario::stage::Stage;
@@ -15,6 +15,8 @@ use tracer::scenario::{Made, MadeConnection, Namespace, Result, Scenario, SideNa
 use tracer::sink::{RecordingSink, Tap as _};
 use tracer_common::KernelFilter;
 
+use crate::capture::{Captures, tcpdump::Tcpdump};
+use crate::replay::assert_replays;
 use crate::wire::agreement::contradictions;
 use crate::wire::exchange::Exchange;
 use crate::wire::link::Link;
@@ -27,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) made: Made,
     pub(crate) seen: Seen,
     pub(crate) wire: Wire,
+    /// What tcpdump saw of it, where it is asked
+    captures: Option<Captures>,
 }
 
 /// Kept until the end: with them go their sockets.
@@ -84,16 +88,16 @@ pub(crate) fn output(command: &mut Command) -> Output {
 
 /// [`on_loopback`] for a scene that starts processes itself: no other one is played meanwhile.
 pub(crate) fn alone_on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
+    let host = Host::new();
     let _alone = SPAWNING.write().unwrap_or_else(PoisonError::into_inner);
-    let namespace = Namespace::new().expect("namespace");
-    watched(namespace, TimeWaitChoice::Auto, |namespace| scene(&Stage::new(namespace)))
+    host.watched(TimeWaitChoice::Auto, |namespace| scene(&Stage::new(namespace)))
 }
 
 /// [`on_loopback`] with time-wait sockets seen as they end.
 pub(crate) fn with_time_waits(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run {
+    let host = Host::new();
     let _shared = undisturbed();
-    let namespace = Namespace::new().expect("namespace");
-    watched(namespace, TimeWaitChoice::Timer, |namespace| scene(&Stage::new(namespace)))
+    host.watched(TimeWaitChoice::Timer, |namespace| scene(&Stage::new(namespace)))
 }
 
 /// Runs `scene` with client and server on one host.
@@ -103,60 +107,80 @@ pub(crate) fn on_loopback(scene: impl FnOnce(&Stage<'_>) -> Result<Made>) -> Run
 
 /// The same in `namespace`.
 pub(crate) fn on_loopback_of(namespace: Namespace, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
+    let host = Host::of(namespace);
     let _shared = undisturbed();
-    watched(namespace, TimeWaitChoice::Auto, scene)
+    host.watched(TimeWaitChoice::Auto, scene)
 }
 
-fn watched(
+/// A host with everything that watches its interfaces.
+struct Host {
     namespace: Namespace,
-    time_wait: TimeWaitChoice,
-    scene: impl FnOnce(&Namespace) -> Result<Made>,
-) -> Run {
-    let tap = Tap::open(namespace.client()).expect("tap");
-    let (made, seen) = play(only(namespace.inode()), time_wait, || scene(&namespace));
-    let packets = tap.drain().expect("packets");
-    let wire = Wire { client: packets.clone(), server: packets };
-    Run { hosts: Hosts::One(namespace), made, seen, wire }
+    tcpdump: Option<Tcpdump>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self::of(Namespace::new().expect("namespace"))
+    }
+
+    fn of(namespace: Namespace) -> Self {
+        let tcpdump = Tcpdump::start(namespace.client());
+        Self { namespace, tcpdump }
+    }
+
+    fn watched(self, time_wait: TimeWaitChoice, scene: impl FnOnce(&Namespace) -> Result<Made>) -> Run {
+        let Self { namespace, tcpdump } = self;
+        let tap = Tap::open(namespace.client()).expect("tap");
+        let (made, seen, clocks) = play(only(namespace.inode()), time_wait, || scene(&namespace));
+        let packets = tap.drain().expect("packets");
+        let wire = Wire { client: packets.clone(), server: packets };
+        let captures = tcpdump.map(|tcpdump| Captures::of_one(tcpdump, namespace.client(), &made, clocks));
+        Run { hosts: Hosts::One(namespace), made, seen, wire, captures }
+    }
 }
 
 /// Runs `scene` with client and server on two hosts, joined by a link.
 pub(crate) fn over_link(scene: impl FnOnce(&Stage<'_>, &Link) -> Result<Made>) -> Run {
-    let _shared = undisturbed();
     let link = Link::new().expect("link");
-    let taps = [link.near().client(), link.far().server()].map(|actor| Tap::open(actor).expect("tap"));
+    let actors = || [link.near().client(), link.far().server()];
+    let tcpdumps = actors().map(Tcpdump::start);
+    let _shared = undisturbed();
+    let taps = actors().map(|actor| Tap::open(actor).expect("tap"));
     let mut filter = only(link.near().inode());
     filter.netns[1] = link.far().inode().0;
     filter.netns_count = 2;
-    let (made, seen) = play(filter, TimeWaitChoice::Timer, || scene(&link.stage(), &link));
+    let (made, seen, clocks) = play(filter, TimeWaitChoice::Timer, || scene(&link.stage(), &link));
     let [client, server] = taps.map(|tap| tap.drain().expect("packets"));
-    Run { hosts: Hosts::Two(link), made, seen, wire: Wire { client, server } }
+    let captures = Captures::of_two(tcpdumps, actors(), &made, clocks);
+    Run { hosts: Hosts::Two(link), made, seen, wire: Wire { client, server }, captures }
 }
 
-/// Plays `scene` under the best tier. Where FINWAIT_RECORDINGS names a folder, what was observed is kept there, by the
-/// name of the last connection.
+/// Plays `scene` under the best tier, and holds what a recording of it says against what was said live. Where FINWAIT_RECORDINGS
+/// names a folder, the recording is kept there, by the name of the last connection.
 fn play(
     filter: KernelFilter,
     time_wait: TimeWaitChoice,
     scene: impl FnOnce() -> Result<Made>,
-) -> (Made, Seen) {
+) -> (Made, Seen, ClockPair) {
     let config = ProbeConfig { filter, tier: TierChoice::TpBtf, time_wait, ..ProbeConfig::default() };
     let probe = Probe::attach(&config).expect("attach");
-    let folder = std::env::var_os("FINWAIT_RECORDINGS").map(std::path::PathBuf::from);
     let mut observations = Vec::new();
-    let keep = |observation: &Observation| {
-        if folder.is_some() {
-            observations.push(observation.clone());
-        }
-    };
+    let keep = |observation: &Observation| observations.push(observation.clone());
     let (made, seen) =
         track_with(probe, Reading::Always, TrackerConfig::default(), scene, keep).expect("run");
+    let folder = std::env::var_os("FINWAIT_RECORDINGS").map(std::path::PathBuf::from);
     if let (Some(folder), Some(last)) = (&folder, made.connections.last()) {
         let path = folder.join(format!("{}.jsonl", file_name(last.name)));
         let mut recording = RecordingSink::create(&path).expect("recording");
         observations.iter().for_each(|observation| recording.observation(observation).expect("recording"));
         recording.flush().expect("recording");
     }
-    (made, seen)
+    assert_replays(&observations, &seen);
+    let clocks = observations.iter().rev().find_map(|observation| match observation {
+        Observation::Clock(clocks) => Some(*clocks),
+        _ => None,
+    });
+    (made, seen, clocks.expect("a pair of clocks"))
 }
 
 impl Run {
@@ -185,6 +209,9 @@ impl Run {
         assert_eq!(self.seen.closes.len(), self.made.side_count(), "more closes than connections");
         let contradictions = self.contradictions();
         assert!(contradictions.is_empty(), "{contradictions:#?}\nseen {:#?}", self.seen.closes);
+        if let Some(captures) = &self.captures {
+            captures.assert_agree(&self.made, &self.seen);
+        }
         self.report();
         self
     }
@@ -287,7 +314,7 @@ fn report_row(row: &str, cell: &str) {
 }
 
 /// `row` without what a file's name should not hold.
-fn file_name(row: &str) -> String {
+pub(crate) fn file_name(row: &str) -> String {
     row.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 

@@ -24,7 +24,8 @@ pub(super) fn claim(
     captured: &CapturedClose,
 ) {
     record.kind = kind(end, captured);
-    record.reset = captured.reset.map(|_| reset(end, captured));
+    let refused = record.kind.value() == Some(&CloseKind::Refused);
+    record.reset = captured.reset.filter(|_| !refused).map(|_| reset(end, captured));
     record.timeout = None;
     record.first_closer = first_closer(captured);
     record.successor = successor(&record.kind);
@@ -51,8 +52,12 @@ fn known<T>(value: T) -> Claim<T> {
 fn kind(end: &StateChange, captured: &CapturedClose) -> Claim<CloseKind> {
     let left = |value| Claim::Known { value, evidence: proof(Evidence::StateLeft) };
     match (captured.reset, end.old) {
+        // The socket may have been there, or have ended unseen long before.
+        (Some(_), _) if captured.is_answered_by_reset() => Claim::Unknown(UNSEEN),
         (Some(_), TcpState::SynSent) if !captured.reset_is_own => left(CloseKind::Refused),
         (Some(_), _) => known(CloseKind::Reset),
+        // Or simultaneous, where the FIN was queued ahead of the peer's.
+        (None, TcpState::LastAck) if captured.fin_may_have_waited => Claim::Unknown(UNSEEN),
         (None, TcpState::FinWait2) => left(CloseKind::Active),
         (None, TcpState::LastAck) => left(CloseKind::Passive),
         (None, TcpState::Closing) => left(CloseKind::Simultaneous),
@@ -79,6 +84,7 @@ fn first_closer(captured: &CapturedClose) -> Claim<FirstCloser> {
             (true, false) => FirstCloser::Local,
             (false, true) => FirstCloser::Peer,
             // Neither knew of the other's; both only where one was seen but as it was sent again.
+            (false, false) if captured.is_answered_by_reset() => return Claim::Unknown(UNSEEN),
             (false, false) => FirstCloser::Both,
             (true, true) => return Claim::Unknown(Reason::LossInInterval),
         }),
@@ -104,6 +110,7 @@ fn successor(kind: &Claim<CloseKind>) -> Claim<Successor> {
 
 fn waves(kind: &Claim<CloseKind>, captured: &CapturedClose) -> Claim<Waves> {
     match kind.value() {
+        None if captured.fin_may_have_waited && !captured.is_merged() => known(Waves::Four),
         Some(CloseKind::Active | CloseKind::Passive) if captured.is_merged() => {
             Claim::Known { value: Waves::Three, evidence: proof(Evidence::SameSegment) }
         }
@@ -135,6 +142,7 @@ fn fin_outcome(captured: &CapturedClose) -> Claim<FinOutcome> {
     match (captured.own_fin, captured.own_fin_acked, captured.reset) {
         (None, ..) => Claim::Unknown(Reason::DidNotHappen),
         (Some(_), Some(_), _) => known(FinOutcome::Acknowledged),
+        (Some(_), None, Some(_)) if captured.is_answered_by_reset() => Claim::Unknown(UNSEEN),
         (Some(_), None, Some(_)) => known(FinOutcome::Reset),
         (Some(_), None, None) => Claim::Unknown(Reason::NoKnownWay),
     }
@@ -214,11 +222,27 @@ fn beyond(record: &mut CloseRecord, captured: &CapturedClose) {
 fn at_capture_point(record: &mut CloseRecord, captured: &CapturedClose) {
     record.life_ns = marked(record.life_ns);
     record.handshake_ns = marked(record.handshake_ns);
+    let entered = record.steps.iter().find(|step| step.new == TcpState::CloseWait).map(|step| step.at);
+    // It was sent again, or something ahead of it was: when it came is not seen, only that it was acknowledged.
+    let unseen = entered != captured.peer_fin.map(|fin| fin.at);
+    // When it ended, likewise.
+    let gone = captured.is_answered_by_reset();
+    if gone {
+        record.closed_at = None;
+        record.life_ns = Claim::Unknown(UNSEEN);
+    }
+    let last = record.steps.last().map(|step| step.old);
     for Dwell { state, duration_ns, slow, .. } in &mut record.dwells {
-        // The peer's FIN had come before the segment that acknowledges it and carries our own: when, is not seen.
-        if *state == TcpState::CloseWait && captured.is_merged() {
+        let open = match *state {
+            TcpState::CloseWait => unseen || captured.fin_may_have_waited,
+            TcpState::LastAck => captured.fin_may_have_waited,
+            _ => false,
+        };
+        if open || gone && last == Some(*state) {
             *duration_ns = Claim::Unknown(UNSEEN);
-            *slow = false;
+            if core::mem::take(slow) {
+                record.wave_times.slow = None;
+            }
         } else {
             *duration_ns = marked(*duration_ns);
         }

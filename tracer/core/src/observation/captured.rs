@@ -53,11 +53,20 @@ pub struct CapturedClose {
     pub own_fins_again: u32,
     /// Times that the peer's was
     pub peer_fins_again: u32,
+    /// The peer's FIN left no room in its window, and this end had data to send ahead of its own FIN: both may have been waiting
+    /// when the peer's came
+    pub fin_may_have_waited: bool,
     /// Segments that were acknowledged are not in the capture, and one of them may have been a FIN
     pub segments_missing: bool,
 }
 
 impl CapturedClose {
+    /// This end's reset names no acknowledgement: it answers a segment of the peer. So does a host on which the socket has long gone.
+    #[must_use]
+    pub fn is_answered_by_reset(&self) -> bool {
+        self.reset_is_own && self.reset.is_some_and(|reset| reset.ack.is_none())
+    }
+
     /// Second and third wave went in one segment: the acknowledgement of the first FIN carries the second.
     #[must_use]
     pub fn is_merged(&self) -> bool {

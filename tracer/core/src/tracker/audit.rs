@@ -86,11 +86,33 @@ impl Losses {
     }
 }
 
+/// The last number of each stream and its time.
+#[derive(Debug, Default)]
+struct Streams {
+    last: Vec<(Stream, (u64, MonoNs))>,
+    place: HashMap<Stream, usize>,
+    /// Of the one that was asked for last
+    recent: usize,
+}
+
+impl Streams {
+    /// That of `stream`: 0 and `since` where it had none yet.
+    fn of(&mut self, stream: Stream, since: MonoNs) -> &mut (u64, MonoNs) {
+        if self.last.get(self.recent).is_none_or(|(recent, _)| *recent != stream) {
+            self.recent = *self.place.entry(stream).or_insert(self.last.len());
+            if self.recent == self.last.len() {
+                self.last.push((stream, (0, since)));
+            }
+        }
+        &mut self.last[self.recent].1
+    }
+}
+
 /// The losses known so far, and until when all of them are known.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     since: MonoNs,
-    streams: HashMap<Stream, (u64, MonoNs)>,
+    streams: Streams,
     transitions: Losses,
     hooks: Losses,
     counters: Counters,
@@ -111,23 +133,24 @@ impl Audit {
         self.begin(resumed.at);
         self.before = resumed.counters;
         for numbered in &resumed.numbers {
-            self.streams.insert(numbered.stream, (numbered.seq, resumed.at));
+            *self.streams.of(numbered.stream, MonoNs(0)) = (numbered.seq, resumed.at);
         }
     }
 
     /// A record with number `seq` of `stream`: the numbers missing before it are a loss.
     pub(crate) fn number(&mut self, stream: Stream, seq: u64, at: MonoNs) {
-        let (last_seq, last_at) = self.streams.get(&stream).copied().unwrap_or((0, self.since));
+        let last = self.streams.of(stream, self.since);
+        let (last_seq, last_at) = *last;
         if seq <= last_seq {
             return;
         }
+        *last = (seq, at);
         let missing = seq - last_seq - 1;
         if missing > 0 {
             let losses =
                 if stream.program.reports_transitions() { &mut self.transitions } else { &mut self.hooks };
             losses.gap(missing, last_at, at);
         }
-        self.streams.insert(stream, (seq, at));
     }
 
     /// Losses that the counters know of and no number has shown yet lie somewhere since they were last read.

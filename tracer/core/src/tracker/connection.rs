@@ -128,6 +128,12 @@ impl Connection {
         opened.or(self.closer().map(|(_, owner)| owner)).or(self.holder.as_deref())
     }
 
+    /// What of it may decide its group, to be compared with what it is after the next event: nothing that is known now goes
+    /// away before something else has taken its place, so two addresses that are alike are of one thing.
+    pub(super) fn grounds(&self) -> (Tuple, *const Surroundings, Option<*const Owner>) {
+        (self.tuple, Arc::as_ptr(&self.surroundings), self.known_owner().map(core::ptr::from_ref))
+    }
+
     /// Its events in their order, as far as they are kept.
     pub(crate) fn trace(&self) -> &[Trace] {
         match &self.late {
@@ -194,18 +200,22 @@ impl Connection {
                     && positions(change) == self.positions)
     }
 
-    /// Whether `change` can be a later event of this connection, with or without others missing between.
-    pub(crate) fn may_continue_with(&self, change: &StateChange) -> bool {
-        self.state == change.old
-            && self.state != TcpState::Close
-            && !self.tuple.contradicts(&Tuple::of(change))
-            || leads_to(self.state, change.old) && !self.tuple.contradicts(&Tuple::of(change))
+    /// Whether `change`, which shows `ends`, can be a later event of this connection, with or without others missing between.
+    pub(crate) fn may_continue_with(&self, change: &StateChange, ends: &Tuple) -> bool {
+        let follows = self.state == change.old && self.state != TcpState::Close;
+        (follows || leads_to(self.state, change.old)) && !self.tuple.contradicts(ends)
     }
 
-    /// Takes in the next event. `actor` is the task that is known to have made it.
-    pub(crate) fn apply(&mut self, change: &StateChange, actor: Option<&Owner>, interned: &mut Interned) {
+    /// Takes in the next event, which shows `ends`. `actor` is the task that is known to have made it.
+    pub(crate) fn apply(
+        &mut self,
+        change: &StateChange,
+        ends: Tuple,
+        actor: Option<&Owner>,
+        interned: &mut Interned,
+    ) {
         self.unlisted = false;
-        self.learn_tuple(change);
+        self.learn_tuple(change, ends);
         self.surround(&self.surroundings.after(change), interned);
         self.had_inode |= change.inode.is_some();
         if let Some(actor) = actor {
@@ -250,8 +260,7 @@ impl Connection {
         self.late.get_or_insert_default()
     }
 
-    fn learn_tuple(&mut self, change: &StateChange) {
-        let mut tuple = Tuple::of(change);
+    fn learn_tuple(&mut self, change: &StateChange, mut tuple: Tuple) {
         // The classic trace point never shows whether a port is held.
         if change.old == TcpState::Close && change.num.is_none() && change.tcp.write_seq.is_some() {
             self.stale_port = change.inet_sport;
@@ -484,7 +493,7 @@ mod tests {
             c.tcp.bytes_acked = Some(acked);
             c.tcp.rcv_nxt = Some(77);
             c.tcp.bytes_received = Some(0);
-            connection.apply(&c, None, &mut interned);
+            connection.apply(&c, Tuple::of(&c), None, &mut interned);
             connection.last().unwrap().space
         };
         assert_eq!(numbered(1, SynSent, Established, 1001, 1), Space::Same);

@@ -117,9 +117,19 @@ impl Tracker {
     pub(super) fn regroup(&mut self, slot: Slot) {
         let Some(connection) = self.table.get(slot) else { return };
         let workload = self.workloads.get(connection.cgroup());
+        let named = workload.is_some();
         let open = OpenConnection { connection, role: self.table.role(slot), workload };
         let group = self.grouping.group(&open);
-        self.table.regroup(slot, group);
+        self.table.regroup(slot, group, named);
+    }
+
+    /// Its cgroup has been named since it was put into its group.
+    pub(super) fn is_named_since(&self, slot: Slot) -> bool {
+        !self.table.is_named(slot)
+            && self
+                .table
+                .get(slot)
+                .is_some_and(|connection| self.workloads.get(connection.cgroup()).is_some())
     }
 
     fn look(&self, connection: &Connection) -> ClosingConnection {

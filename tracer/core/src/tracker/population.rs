@@ -70,7 +70,7 @@ impl OpenConnection<'_> {
     }
 }
 
-/// Decides groups. Asked at each transition and when an owner becomes known.
+/// Decides groups. Asked when a connection begins, and when what is known of it changes; its state alone is no such change.
 pub trait Grouping: Debug + Send {
     /// The group of `connection`. Group numbers are small: a table is as long as the highest.
     fn group(&mut self, connection: &OpenConnection<'_>) -> GroupId;

@@ -53,6 +53,8 @@ struct Node {
     came: MonoNs,
     group: GroupId,
     role: Option<Role>,
+    /// Its cgroup was named when it was put into its group
+    named: bool,
     opening: Opening,
     port: Held,
     before: Slot,
@@ -211,6 +213,7 @@ impl Table {
             came: self.now,
             group: GroupId::default(),
             role: None,
+            named: false,
             opening: Opening::Not,
             port: Held::NOTHING,
             before: NIL,
@@ -247,10 +250,11 @@ impl Table {
         self.link(slot, queue);
     }
 
-    /// The connection belongs to `group` from now on.
-    pub(crate) fn regroup(&mut self, slot: Slot, group: GroupId) {
+    /// The connection belongs to `group` from now on, which its cgroup's name decided or not.
+    pub(crate) fn regroup(&mut self, slot: Slot, group: GroupId, named: bool) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        node.named = named;
         if node.group == group {
             return;
         }
@@ -262,20 +266,26 @@ impl Table {
         node.group = group;
     }
 
+    pub(crate) fn is_named(&self, slot: Slot) -> bool {
+        self.nodes.get(slot as usize).and_then(Option::as_ref).is_some_and(|node| node.named)
+    }
+
     /// Which end opened, as far as its steps have told.
     pub(crate) fn role(&self, slot: Slot) -> Option<Role> {
         self.nodes.get(slot as usize)?.as_ref()?.role
     }
 
-    /// What a step tells of how the connection came about.
-    pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) {
-        let Some(node) = self.node_mut(slot) else { return };
+    /// What a step tells of how the connection came about, and whether it was not known before.
+    pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) -> bool {
+        let Some(node) = self.node_mut(slot) else { return false };
+        let before = node.role;
         match (old, new) {
             (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
             (TcpState::Listen, TcpState::SynRecv) => node.role = Some(Role::Accepted),
             (TcpState::SynSent, _) | (_, TcpState::SynSent) => node.role = node.role.or(Some(Role::Opened)),
             _ => {}
         }
+        node.role != before
     }
 
     /// Counts an opened connection. Where accept() is seen, an accepted one counts from then on, so that its owner is known; or

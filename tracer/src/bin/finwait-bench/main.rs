@@ -45,7 +45,7 @@ enum Bench {
     ScaleTake,
     /// A recording read
     #[command(hide = true)]
-    ScaleRead,
+    ScaleRead(scale::ReadArgs),
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
@@ -81,7 +81,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::ScaleFill(args) => scale::fill(*args),
         Bench::ScaleScrape(args) => scale::scrape(args),
         Bench::ScaleTake => scale::take(),
-        Bench::ScaleRead => scale::read(),
+        Bench::ScaleRead(args) => scale::read(args),
         Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),

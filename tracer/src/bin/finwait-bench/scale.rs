@@ -20,7 +20,7 @@ use clap::Args;
 
 pub(crate) use self::fill::{FillArgs, run as fill};
 use self::goal::{Goal, MIB};
-pub(crate) use self::read::run as read;
+pub(crate) use self::read::{ReadArgs, run as read};
 pub(crate) use self::replay::{ReplayArgs, run as replay};
 pub(crate) use self::scrape::{ScrapeArgs, run as scrape};
 pub(crate) use self::take::run as take;

@@ -17,7 +17,7 @@ use proptest::sample::select;
 
 use super::super::layout::{self, blank_change};
 
-const PROGRAMS: u8 = 15;
+const PROGRAMS: u8 = 16;
 
 fn from_code<T: core::fmt::Debug>(
     codes: u8,
@@ -231,7 +231,7 @@ fn any_host() -> BoxedStrategy<Host> {
         tcp_max_tw_buckets: n[4],
         ip_local_port_range: ports.map(|(first, last)| PortBounds { first, last }),
     });
-    let tier = from_code::<Tier>(2, layout::tier);
+    let tier = from_code::<Tier>(3, layout::tier);
     let time_wait = from_code::<TimeWaitSource>(4, layout::time_wait_source);
     (any::<(u32, u128, String, Option<bool>, bool, [bool; 6])>(), tier, at(), time_wait, sysctls)
         .prop_map(|((schema, boot, kernel, rps, filtered, on), tier, since, time_wait, sysctls)| Host {

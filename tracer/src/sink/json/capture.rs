@@ -12,6 +12,7 @@ pub(super) struct CaptureJson {
     reset: Option<SegmentJson>,
     local_fins_again: u32,
     remote_fins_again: u32,
+    fin_may_have_waited: bool,
     segments_missing: bool,
 }
 
@@ -24,6 +25,7 @@ impl CaptureJson {
             reset: captured.reset.map(SegmentJson::from),
             local_fins_again: captured.own_fins_again,
             remote_fins_again: captured.peer_fins_again,
+            fin_may_have_waited: captured.fin_may_have_waited,
             segments_missing: captured.segments_missing,
         })
     }

@@ -413,6 +413,7 @@ fn captured() -> CloseRecord {
             reset_is_own: false,
             own_fins_again: 1,
             peer_fins_again: 0,
+            fin_may_have_waited: false,
             segments_missing: false,
         })),
         ..close()

@@ -20,6 +20,8 @@ pub(super) struct Emitter {
     pub(super) ready: Vec<Observation>,
     cookies: u64,
     transitions: u64,
+    /// Room of transitions that nobody needs any more
+    spare: Vec<Box<StateChange>>,
 }
 
 impl Emitter {
@@ -27,6 +29,14 @@ impl Emitter {
     pub(super) fn cookie(&mut self) -> Cookie {
         self.cookies += 1;
         Cookie(self.cookies)
+    }
+
+    /// Takes the room of what was told before, for what comes next.
+    pub(super) fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.spare.extend(batch.drain(..).filter_map(|observation| match observation {
+            Observation::StateChange(change) => Some(change),
+            _ => None,
+        }));
     }
 
     /// Transitions told so far.
@@ -45,7 +55,7 @@ impl Emitter {
     ) {
         self.transitions += 1;
         let local_port = Port::new(place.local.1);
-        self.ready.push(Observation::StateChange(Box::new(StateChange {
+        let change = StateChange {
             at,
             stream: Stream { cpu: 0, program: Program::Capture, depth: 0 },
             seq: self.transitions,
@@ -73,7 +83,15 @@ impl Emitter {
             err_soft: None,
             captured,
             tcp: numbers(me, peer, at),
-        })));
+        };
+        let room = match self.spare.pop() {
+            Some(mut room) => {
+                *room = change;
+                room
+            }
+            None => Box::new(change),
+        };
+        self.ready.push(Observation::StateChange(room));
     }
 }
 

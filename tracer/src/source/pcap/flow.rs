@@ -53,6 +53,11 @@ impl Flow {
             || self.sides.iter().all(|side| side.state == TcpState::Close && side.isn.or(side.next).is_some())
     }
 
+    /// Sequence numbers of both ends' SYNs.
+    pub(super) fn isns(&self) -> [Option<u32>; 2] {
+        [self.sides[0].isn, self.sides[1].isn]
+    }
+
     /// Whether an end's FIN was seen of which it could never be told whether it was the first.
     pub(super) fn is_undecided(&self) -> bool {
         self.sides.iter().any(|side| side.state == TcpState::Established && side.fin.is_some())
@@ -64,11 +69,8 @@ impl Flow {
         if self.ends[0] == self.ends[1] {
             return Taken::Odd; // a socket that is connected to itself has one end
         }
-        if segment.syn && segment.ack.is_none() && self.is_other_syn(from, segment.seq) {
+        if segment.is_open() && self.is_other_syn(from, segment.seq) {
             return Taken::Begins;
-        }
-        if self.is_over() {
-            return Taken::Yes; // sent again
         }
         if segment.rst {
             return self.take_reset(from, segment, seen, out);
@@ -115,6 +117,9 @@ impl Flow {
     fn note(&mut self, from: usize, segment: &Segment, seen: SeenSegment) {
         let [first, second] = &mut self.sides;
         let (me, peer) = if from == 0 { (first, second) } else { (second, first) };
+        if segment.fin && me.fin.is_none() && segment.window == 0 {
+            peer.blocked_at = peer.next;
+        }
         me.sent(segment, seen);
         if let Some(ack) = segment.ack {
             peer.acknowledged(ack);
@@ -157,13 +162,27 @@ impl Flow {
             return Taken::Odd;
         }
         self.reset = Some((seen, from));
-        for index in [0, 1] {
+        for index in [1 - from, from] {
+            if index == from {
+                self.note_last_bytes(from, segment, seen);
+            }
             // A listener's half-open child is no socket yet, and a port without listener has none.
             if !matches!(self.sides[index].state, TcpState::Listen | TcpState::Close) {
                 self.enter(index, TcpState::Close, seen, out);
             }
         }
         Taken::Yes
+    }
+
+    /// A reset acknowledges what its sender had; whoever receives it ends before taking that in.
+    fn note_last_bytes(&mut self, from: usize, segment: &Segment, seen: SeenSegment) {
+        let [first, second] = &mut self.sides;
+        let (me, peer) = if from == 0 { (first, second) } else { (second, first) };
+        let Some(ack) = segment.ack.filter(|ack| me.ack.is_some() && peer.plausible(*ack)) else { return };
+        // The FIN is no byte of theirs.
+        let fin = peer.fin.filter(|(_, end)| peer.fin_acked.is_none() && reaches(ack, *end));
+        let ack = fin.map_or(ack, |(_, end)| end.wrapping_sub(1));
+        peer.acked_bytes += me.acks(ack, peer.isn, seen);
     }
 
     fn enter(&mut self, index: usize, state: TcpState, seen: SeenSegment, out: &mut Emitter) {
@@ -190,6 +209,7 @@ impl Flow {
             reset_is_own: self.reset.is_some_and(|(_, from)| from == index),
             own_fins_again: me.fins_again,
             peer_fins_again: peer.fins_again,
+            fin_may_have_waited: me.fin_may_have_waited(),
             segments_missing: me.hidden && me.fin.is_none() || peer.hidden && peer.fin.is_none(),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead};
 
-/// Read bytes that nobody needs any more are given up once there are so many.
-const SPENT: usize = 64 << 10;
+/// Bytes that are asked for at once.
+const CHUNK: usize = 128 << 10;
 
 /// Whether there are as many bytes as were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,48 +19,57 @@ pub(super) enum Filled {
 /// See the module.
 pub(super) struct Input {
     inner: Box<dyn BufRead + Send>,
-    held: Vec<u8>,
+    room: Vec<u8>,
+    /// What was read and not consumed is `room[start..end]`
     start: usize,
+    end: usize,
     /// Bytes consumed so far
     offset: u64,
 }
 
 impl Input {
     pub(super) fn new(inner: Box<dyn BufRead + Send>) -> Self {
-        Self { inner, held: Vec::new(), start: 0, offset: 0 }
+        Self { inner, room: vec![0; CHUNK], start: 0, end: 0, offset: 0 }
     }
 
     /// Reads on until there are `length` bytes in [`Input::front`]. Memory grows with what came, not with what was asked for.
+    #[inline]
     pub(super) fn fill(&mut self, length: usize) -> io::Result<Filled> {
-        while self.front().len() < length {
-            let chunk = match self.inner.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        if self.end - self.start >= length { Ok(Filled::Enough) } else { self.read(length) }
+    }
+
+    #[cold]
+    fn read(&mut self, length: usize) -> io::Result<Filled> {
+        while self.end - self.start < length {
+            self.make_room();
+            match self.inner.read(&mut self.room[self.end..]) {
+                Ok(0) => return Ok(Filled::Short),
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Filled::Pending),
                 Err(error) => return Err(error),
-            };
-            if chunk.is_empty() {
-                return Ok(Filled::Short);
             }
-            if self.start >= SPENT {
-                self.held.drain(..self.start);
-                self.start = 0;
-            }
-            let used = chunk.len();
-            self.held.extend_from_slice(chunk);
-            self.inner.consume(used);
         }
         Ok(Filled::Enough)
     }
 
+    /// There is room behind what was read: that moves to the front, and where it fills all of it there is more.
+    fn make_room(&mut self) {
+        self.room.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        if self.room.len() - self.end < CHUNK / 2 {
+            self.room.resize(2 * self.room.len(), 0);
+        }
+    }
+
     /// What was read and not consumed.
     pub(super) fn front(&self) -> &[u8] {
-        self.held.get(self.start..).unwrap_or_default()
+        self.room.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Goes on behind `length` bytes of [`Input::front`].
     pub(super) fn consume(&mut self, length: usize) {
-        let length = length.min(self.front().len());
+        let length = length.min(self.end - self.start);
         self.start += length;
         self.offset += length as u64;
     }

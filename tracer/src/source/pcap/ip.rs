@@ -123,9 +123,9 @@ fn segment(datagram: &Datagram<'_>, held: fn(Segment) -> Held) -> Held {
     }
     let header = || {
         let ports = (be16(tcp, 0)?, be16(tcp, 2)?);
-        Some((ports, be32(tcp, 4)?, be32(tcp, 8)?, be16(tcp, 12)?, be32(tcp, 16)?))
+        Some((ports, be32(tcp, 4)?, be32(tcp, 8)?, be16(tcp, 12)?, be16(tcp, 14)?, be32(tcp, 16)?))
     };
-    let Some(((from, to), seq, ack, offset_and_flags, _)) = header() else { return Held::Cut };
+    let Some(((from, to), seq, ack, offset_and_flags, window, _)) = header() else { return Held::Cut };
     let header_bytes = usize::from(offset_and_flags >> 12) * 4;
     let Some(payload_bytes) = datagram.payload_bytes.checked_sub(header_bytes).filter(|_| header_bytes >= 20)
     else {
@@ -140,6 +140,7 @@ fn segment(datagram: &Datagram<'_>, held: fn(Segment) -> Held) -> Held {
         syn: flag(0x02),
         fin: flag(0x01),
         rst: flag(0x04),
+        window,
         payload_bytes: u32::try_from(payload_bytes).unwrap_or(u32::MAX),
     })
 }

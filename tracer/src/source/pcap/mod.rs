@@ -37,8 +37,8 @@ use link::Below;
 
 pub(super) use file::is_capture;
 
-/// Packets read by one poll: many enough to be cheap, few enough to notice a stop.
-const BATCH: usize = 4096;
+/// Packets read by one poll: few enough that what they show stays in the processor's caches until it is taken.
+const BATCH: usize = 256;
 /// Connections followed at once: both ends of all of them fill the tracker's table.
 const CAPACITY: usize = 131_072;
 
@@ -197,6 +197,10 @@ impl Source for PcapSource {
         };
         self.mark(batch);
         Ok(polled)
+    }
+
+    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.flows.out.take_back(batch);
     }
 
     fn close(&mut self) {

@@ -16,11 +16,18 @@ pub(super) struct Segment {
     pub(super) syn: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
+    /// As the header says: neither scaled nor, in a SYN, without a scale to come
+    pub(super) window: u16,
     /// On the wire, whatever the capture kept of it
     pub(super) payload_bytes: u32,
 }
 
 impl Segment {
+    /// Whether it asks for a connection.
+    pub(super) fn is_open(&self) -> bool {
+        self.syn && self.ack.is_none()
+    }
+
     /// The sequence number behind it: SYN and FIN take one each.
     pub(super) fn end(&self) -> u32 {
         self.seq

@@ -1,8 +1,8 @@
 //! One end of a connection: what its segments show of its state.
 //!
 //! A state is entered when a segment of this very end shows it, where one does: an end that acknowledges a FIN has it, and one
-//! that was lost beyond the capture point is not taken for received. Only what an end does not answer (an acknowledgement) is taken
-//! to have come when it passed.
+//! that was lost beyond the capture point is not taken for received. When it came is taken to be when it passed, unless it was sent
+//! again, or something ahead of it was. What an end does not answer (an acknowledgement) is taken to have come when it passed.
 
 use finwait_core::observation::SeenSegment;
 use finwait_core::{Cookie, MonoNs, TcpState};
@@ -11,6 +11,8 @@ use super::segment::{Segment, passes, reaches};
 
 /// An acknowledgement that is further ahead of everything seen is another connection's.
 const FAR: u32 = 1 << 30;
+/// A packet that passes two interfaces is captured twice within this time; nothing is sent again so soon.
+const TWICE_NS: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -36,6 +38,10 @@ pub(super) struct Side {
     pub(super) fin: Option<(SeenSegment, u32)>,
     pub(super) fin_acked: Option<SeenSegment>,
     pub(super) fins_again: u32,
+    /// It may have come when it passed: nothing of this end was sent again or was missing ahead of it
+    fin_in_order: bool,
+    /// Behind the last that it had sent when the other end's FIN passed, which left no room for more
+    pub(super) blocked_at: Option<u32>,
     /// It may have sent a FIN that is not in the capture
     pub(super) hidden: bool,
     /// When its present state was entered
@@ -59,6 +65,8 @@ impl Side {
             fin: None,
             fin_acked: None,
             fins_again: 0,
+            fin_in_order: false,
+            blocked_at: None,
             hidden: state == TcpState::Established,
             entered: None,
             last_payload: None,
@@ -81,10 +89,9 @@ impl Side {
         if segment.payload_bytes > 0 {
             self.last_payload = Some(seen.at);
         }
-        if let Some(next) = self.next {
-            // What lies between was not captured.
-            self.hidden |= passes(segment.seq, next);
-        }
+        let gap = self.next.is_some_and(|next| passes(segment.seq, next));
+        // What lies between was not captured.
+        self.hidden |= gap;
         let furthest = self.next.is_none_or(|next| reaches(end, next));
         if furthest && (segment.payload_bytes > 0 || segment.fin) {
             // Nothing follows a FIN: up to here there was none, or it is this one.
@@ -92,6 +99,10 @@ impl Side {
         }
         if furthest {
             self.next = Some(end);
+        }
+        let same = self.fin.is_some_and(|(fin, _)| seen.at.since(fin.at).is_none_or(|ns| ns < TWICE_NS));
+        if self.fin_acked.is_none() && (segment.payload_bytes > 0 || segment.fin) && !same {
+            self.fin_in_order = segment.fin && self.fin.is_none() && !gap;
         }
         if segment.fin {
             match self.fin {
@@ -150,7 +161,7 @@ impl Side {
             SynSent if syn_taken && self.answered => Some(SynRecv),
             SynSent if syn_taken => Some(Established),
             // As the kernel does it: a socket is there once the handshake is complete.
-            Listen if own_syn_acked => Some(SynRecv),
+            Listen if own_syn_acked || self.has_acked_data_of_syn(peer) => Some(SynRecv),
             SynRecv if own_syn_acked => Some(Established),
             Established if self.fin.is_some() => self.first_or_second(peer),
             // Else its own FIN may have been ahead of what it acknowledges here.
@@ -167,15 +178,31 @@ impl Side {
     /// When `state` is entered, which the segment that passes `now` made known: a segment from before may be what shows it.
     pub(super) fn moment(&self, peer: &Side, state: TcpState, now: MonoNs) -> MonoNs {
         let own_fin = self.fin.map(|(fin, _)| fin.at);
-        let (own_acked, peers_acked) = (self.fin_acked.map(|ack| ack.at), peer.fin_acked.map(|ack| ack.at));
+        let own_acked = self.fin_acked.map(|ack| ack.at);
         let shown = match (self.state, state) {
             (_, TcpState::FinWait1 | TcpState::LastAck) => own_fin,
             (_, TcpState::FinWait2) => own_acked,
-            (_, TcpState::CloseWait | TcpState::Closing) => peers_acked,
-            (TcpState::FinWait2, TcpState::Close) => peers_acked,
+            (_, TcpState::CloseWait | TcpState::Closing) => peer.fin_came(),
+            (TcpState::FinWait2, TcpState::Close) => peer.fin_came(),
             _ => None,
         };
         shown.unwrap_or(now).max(self.entered.unwrap_or_default())
+    }
+
+    /// When the other end had the FIN: as it passed, or where it may not have come then, at the latest when it was acknowledged.
+    fn fin_came(&self) -> Option<MonoNs> {
+        let passed = self.fin.filter(|_| self.fin_in_order).map(|(fin, _)| fin.at);
+        passed.or(self.fin_acked.map(|ack| ack.at))
+    }
+
+    /// It took data that came with the SYN (TCP Fast Open): the kernel makes the socket at once.
+    fn has_acked_data_of_syn(&self, peer: &Side) -> bool {
+        self.ack.zip(peer.isn).is_some_and(|(ack, isn)| passes(ack, isn.wrapping_add(1)))
+    }
+
+    /// It sent more ahead of its FIN than it could when the other one came: that, and the FIN, may have been waiting.
+    pub(super) fn fin_may_have_waited(&self) -> bool {
+        self.blocked_at.zip(self.fin).is_some_and(|(at, (_, end))| passes(end.wrapping_sub(1), at))
     }
 
     /// Its FIN was sent in knowledge of the other end's, or without; as long as that cannot be told nothing is said.

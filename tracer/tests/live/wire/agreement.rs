@@ -204,12 +204,12 @@ fn event(record: &CloseRecord, step: Step, wire: &Exchange) -> Option<Event> {
 }
 
 /// Bytes that were ahead of the FIN when `state` was entered.
-fn unsent(record: &CloseRecord, state: TcpState) -> Option<u32> {
+pub(crate) fn unsent(record: &CloseRecord, state: TcpState) -> Option<u32> {
     record.dwells.iter().find(|dwell| dwell.state == state)?.unsent_bytes
 }
 
 /// No task held the socket, so that the segment was not put aside first.
-fn free(record: &CloseRecord, transitions: &[TransitionRecord], step: Step) -> bool {
+pub(crate) fn free(record: &CloseRecord, transitions: &[TransitionRecord], step: Step) -> bool {
     let same = |seen: &&TransitionRecord| seen.conn_id == record.conn_id && seen.change.at == step.at;
     transitions.iter().find(same).is_some_and(|seen| seen.change.lock_owned == Some(false))
 }

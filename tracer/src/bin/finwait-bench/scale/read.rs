@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use finwait_core::{Observation, Tracker, TrackerConfig};
 use tracer::recording::{FrameSource, Recorder};
 use tracer::sink::{Sink, Tap};
@@ -14,18 +15,28 @@ use tracer::stats::{Aggregator, Grouping};
 use super::traffic::{Load, SECOND_NS, Script, TICKS_A_SECOND, Traffic};
 use crate::numbers::median;
 
-const RATE: u64 = 50_000;
 const GROUPS: u64 = 40;
-/// Of the load, recorded
-const SECONDS: u64 = 8;
-const ROUNDS: usize = 7;
+
+/// Flags of the reader.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReadArgs {
+    /// Connections that come, and go, each second of the recording
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// Seconds of it
+    #[arg(long, default_value_t = 40)]
+    seconds: u64,
+    /// Rounds that are measured
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+}
 
 /// Prints bytes of the recording per observation, and nanoseconds per observation, medians of the rounds: read alone, and with
 /// tracker and aggregator.
-pub(crate) fn run() -> Result<()> {
-    let (bytes, observations) = recorded()?;
+pub(crate) fn run(args: &ReadArgs) -> Result<()> {
+    let (bytes, observations) = recorded(args)?;
     let (mut alone, mut all) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..args.rounds {
         alone.push(read(&bytes, |_| Ok(()))? / observations as f64);
         let config = TrackerConfig { transitions: false, ..TrackerConfig::default() };
         let mut aggregator = Aggregator::new(Grouping::default(), config.time_waits);
@@ -57,10 +68,10 @@ impl Write for Memory {
 }
 
 /// A recording of the load, and how many observations it has.
-fn recorded() -> Result<(Vec<u8>, u64)> {
+fn recorded(args: &ReadArgs) -> Result<(Vec<u8>, u64)> {
     let memory = Memory::default();
     let mut recorder = Recorder::stream(Box::new(memory.clone()), "memory".to_owned())?;
-    let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / RATE), RATE);
+    let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / args.rate), args.rate);
     let mut observations = 0;
     let mut record = |batch: &[Observation]| -> Result<()> {
         observations += batch.len() as u64;
@@ -68,7 +79,7 @@ fn recorded() -> Result<(Vec<u8>, u64)> {
         Ok(())
     };
     record(&load.script.begin())?;
-    for _ in 0..SECONDS * TICKS_A_SECOND {
+    for _ in 0..args.seconds * TICKS_A_SECOND {
         record(&load.tick())?;
     }
     recorder.finish()?;
@@ -83,7 +94,7 @@ fn read(bytes: &[u8], mut take: impl FnMut(&Observation) -> Result<()>) -> Resul
     let mut batch = Vec::new();
     let start = Instant::now();
     loop {
-        batch.clear();
+        source.take_back(&mut batch);
         let polled = source.poll(&mut batch, Duration::ZERO)?;
         batch.iter().try_for_each(&mut take)?;
         if polled == Polled::End {

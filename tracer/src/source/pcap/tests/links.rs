@@ -16,9 +16,12 @@ fn fin(version: u8) -> Vec<u8> {
         _ => PacketBuilder::ipv6(v6(1), v6(2), 64),
     };
     let mut bytes = Vec::new();
-    builder.tcp(A.1, B.1, 77, 1000).fin().ack(88).write(&mut bytes, b"abc").unwrap();
+    builder.tcp(A.1, B.1, 77, WINDOW).fin().ack(88).write(&mut bytes, b"abc").unwrap();
     bytes
 }
+
+/// Of every segment here.
+const WINDOW: u16 = 1000;
 
 fn v6(last: u8) -> [u8; 16] {
     let mut address = [0; 16];
@@ -39,6 +42,7 @@ fn wanted(version: u8) -> Segment {
         syn: false,
         fin: true,
         rst: false,
+        window: WINDOW,
         payload_bytes: 3,
     }
 }

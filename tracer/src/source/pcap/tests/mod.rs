@@ -37,7 +37,7 @@ struct Line {
     payload: usize,
 }
 
-/// Each line or part between slashes: milliseconds, end, flags of `SAFR`, sequence number, acknowledgement, payload bytes.
+/// Each line or part between slashes: milliseconds, end, flags of `SAFR` and `0` for a window without room, sequence number, acknowledgement, payload bytes.
 fn scene(text: &str) -> Vec<Line> {
     text.split(['/', '\n']).filter(|line| !line.trim().is_empty()).map(line).collect()
 }
@@ -59,7 +59,8 @@ fn line(text: &str) -> Line {
 fn packet(line: &Line, isn: (u32, u32)) -> Vec<u8> {
     let (from, to, own, other) = if line.from_a { (A, B, isn.0, isn.1) } else { (B, A, isn.1, isn.0) };
     let has = |flag: char| line.flags.contains(flag);
-    let mut tcp = PacketBuilder::ipv4(from.0, to.0, 64).tcp(from.1, to.1, own.wrapping_add(line.seq), 1000);
+    let window = if has('0') { 0 } else { 1000 };
+    let mut tcp = PacketBuilder::ipv4(from.0, to.0, 64).tcp(from.1, to.1, own.wrapping_add(line.seq), window);
     if has('A') {
         tcp = tcp.ack(other.wrapping_add(line.ack));
     }
