@@ -78,6 +78,9 @@ pub enum ConfigError {
     /// Time-wait sockets as CSV
     #[error("--time-waits has no rows in CSV, whose columns are those of closes: take -o json for both")]
     NoTimeWaitsInCsv,
+    /// --speed of what happens now
+    #[error("--speed needs a recording or a capture: give -r")]
+    NothingToPace,
     /// One pipe for two recordings
     #[error("stdin is one recording: give -r or --against a file")]
     StdinTwice,

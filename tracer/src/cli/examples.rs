@@ -22,8 +22,9 @@ Examples:
     finwait serve --group-by role,peer --peer-network office=10.1.0.0/16 --peer-network vpn=10.2.0.0/16
   As a file says, once it is known to make sense:
     finwait serve --config /etc/finwait.toml --check-config
-  Of a recording:
-    finwait serve -r trace.fwr --web.listen-address 127.0.0.1:8080";
+  Of a recording, and as it happened:
+    finwait serve -r trace.fwr --web.listen-address 127.0.0.1:8080
+    finwait serve -r trace.fwr --speed 1";
 
 pub(super) const STATES: &str = "\
 Examples:
@@ -35,8 +36,9 @@ Examples:
     finwait states --remote 10.0.0.0/8 -w
   As JSON, to look for what stayed in CLOSE_WAIT for over a second:
     finwait states -o json | jq 'select(.old_state == \"CLOSE_WAIT\" and .in_old_state_ns > 1e9)'
-  From a recording:
-    finwait states -r trace.fwr
+  From a recording or a packet capture, ten times as fast as it happened:
+    finwait states -r trace.fwr --speed 10
+    tcpdump -i any -w - tcp | finwait states -r -
 
 MS is the time spent in OLDSTATE. `?` stands for what is not known.";
 
@@ -67,29 +69,32 @@ Examples:
   The next connection that ends on port 5432 of a database:
     finwait explain -D 5432 --count 1
   Every reset and timeout in a recording, and what each sentence rests on:
-    finwait explain -r trace.jsonl --kind reset,timed_out --evidence
+    finwait explain -r trace.fwr --kind reset,timed_out --evidence
   One connection, by the conn_id that `finwait closes -o json` has:
-    finwait explain -r trace.jsonl 4f1c09ab2f3a-2a-3b9aca00
-  To send by mail:
-    finwait explain -r trace.jsonl --ascii > closes.txt
+    finwait explain -r trace.fwr 4f1c09ab2f3a-2a-3b9aca00
+  What a packet capture shows of both ends:
+    finwait explain -r trace.pcap
+  To send by mail, and for machines:
+    finwait explain -r trace.fwr --ascii > closes.txt
+    finwait explain -r trace.fwr -o json | jq -r '.sentences[]?.text'
 
-Left stands the end that it is told from, right the other; where both are on this host, each wave has its time at
-both. `!` marks what took far longer than the round trip explains, `≤` a time within bounds. A wave that was not seen is
-drawn `┄┄ ? ┄┄`, with the reason.";
+Left stands the end that it is told from, right the other; where both were seen, each wave has
+its time at both. `!` marks what took far longer than the round trip explains, `≤` a time within
+bounds. A wave that was not seen is drawn `┄┄ ? ┄┄`, with the reason.";
 
 pub(super) const REPORT: &str = "\
 Examples:
   The next ten minutes:
     finwait report --duration 10m
   One service of a recording, for a ticket:
-    finwait report -r trace.jsonl -L 443 -o markdown
+    finwait report -r trace.fwr -L 443 -o markdown
   What did the release change?
-    finwait report -r after.jsonl --against before.jsonl
+    finwait report -r after.fwr --against before.fwr
   As JSON, to look for idle timers:
-    finwait report -r trace.jsonl -o json | jq '.idle_clusters[] | {service_port, first_closer, mean_ns}'
+    finwait report -r trace.fwr -o json | jq '.idle_clusters[] | {service_port, first_closer, mean_ns}'
 
-Percentiles are right to 4.5 % of their value. A silence is the time without data before the first FIN; many of one
-length are a timer's.";
+Percentiles are right to 4.5 % of their value. A silence is the time without data before the first
+FIN; many of one length are a timer's.";
 
 pub(super) const RECORD: &str = "\
 Examples:
@@ -113,6 +118,8 @@ Examples:
     finwait stuck
   Watched, as far as it is proven to have lasted half a minute:
     finwait stuck --watch --older 30s
+  What stayed when a recording or a packet capture ended:
+    finwait stuck -r trace.fwr --older 30s
   Which processes leak descriptors in CLOSE_WAIT:
     finwait stuck --json | jq -r 'select(.state == \"CLOSE_WAIT\") | .holders[0].comm' | sort
 

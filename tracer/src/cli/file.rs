@@ -169,6 +169,7 @@ fn argument(key: &Key, value: &DeValue<'_>) -> Option<Option<String>> {
             let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
             Some(Some(format!("--{flag}={number}")))
         }
+        (Kind::NumberOrText, DeValue::Float(number)) => Some(Some(format!("--{flag}={}", number.as_str()))),
         _ => None,
     }
 }

@@ -61,7 +61,7 @@ pub struct LimitArgs {
     /// Stop after this time, such as 10s or 1h30m; in a recording its own time counts
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub duration: Option<Duration>,
-    /// Stop after this many lines
+    /// Stop after this many lines, or explanations
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }

@@ -29,7 +29,7 @@ pub struct ServeArgs {
     #[arg(conflicts_with_all = live::NAMES)]
     pub read: Option<PathBuf>,
     /// With -r: so many times as fast as it happened, such as 1 or 0.5; 0 is as fast as it can be read
-    #[arg(long, value_name = "FACTOR", value_parser = value::speed, requires = "read", help_heading = "Source")]
+    #[arg(long, value_name = "FACTOR", value_parser = value::speed, help_heading = "Source")]
     pub speed: Option<f64>,
     /// Where live observations come from
     #[command(flatten)]

@@ -44,6 +44,9 @@ fn checked(args: ServeArgs) -> Result<Serve, ConfigError> {
     if !args.listen.ip().to_canonical().is_loopback() && !args.insecure {
         return Err(ConfigError::Exposed { address: args.listen });
     }
+    if args.speed.is_some() && args.read.is_none() {
+        return Err(ConfigError::NothingToPace);
+    }
     let redaction = redaction(&args)?;
     #[cfg(feature = "otlp")]
     let otlp = otlp(args.otlp)?;

@@ -60,6 +60,33 @@ fn filters_that_can_match_are_let_through() {
 }
 
 #[test]
+fn where_both_ends_are_wanted_the_kernel_lets_the_other_ports_pass() {
+    let ports = |words: &str| match configured(words).unwrap() {
+        Action::View(view) => (view.origin, view.filter.local_ports.len()),
+        Action::Explain(explain) => (explain.origin, explain.filter.local_ports.len()),
+        other => panic!("{other:?}"),
+    };
+    let none = Filter { version: Some(IpVersion::V4), ..Filter::default() }.kernel_share();
+    for words in ["finwait closes -4 -L 443 --both-ends", "finwait explain -4 -L 443"] {
+        let (Origin::Live(live), asked) = ports(words) else { panic!("{words}") };
+        assert_eq!((live.kernel_filter, asked), (none, 1), "{words}");
+    }
+    let (Origin::Live(live), _) = ports("finwait closes -4 -L 443") else { panic!("not live") };
+    assert_ne!(live.kernel_filter, none);
+}
+
+#[test]
+fn a_speed_is_a_recordings_and_0_is_none() {
+    let speed = |words: &str| match view_of(words).origin {
+        Origin::Recording(replay) => replay.speed,
+        Origin::Live(_) => panic!("live"),
+    };
+    assert_eq!(speed("finwait states -r x --speed 0.5"), Some(0.5));
+    assert_eq!(speed("finwait closes -r x --speed 0"), None);
+    assert_eq!(refused("finwait serve --speed 1"), "--speed needs a recording or a capture: give -r");
+}
+
+#[test]
 fn a_dash_reads_stdin_and_writes_stdout() {
     assert!(
         matches!(view_of("finwait states -r -").origin, Origin::Recording(replay) if replay == RecordingPath::Stdin.into())

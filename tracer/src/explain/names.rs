@@ -17,7 +17,7 @@ pub(crate) const fn reason(reason: Reason) -> &'static str {
         Reason::NotVisible => "no hook in force shows it",
         Reason::FieldAbsent => "this kernel or tier does not have the field",
         Reason::HiddenFinWait2 => {
-            "closed in FIN_WAIT2: what follows happens in a mini-socket, or was an abort"
+            "it was closed in FIN_WAIT2, and what follows happens in a mini-socket, or was an abort"
         }
         Reason::ResetOrLateData => {
             "the peer's reset, or our own on data that came after close(): both look alike here"

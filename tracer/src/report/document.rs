@@ -10,7 +10,7 @@ use crate::sink::{human, safe, when};
 use crate::stats::{CLOSING_STATES, Measure};
 
 /// Services that are told one by one.
-const SERVICES: usize = 30;
+const SERVICES: usize = 12;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 #[cfg(feature = "otlp")]
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "otlp")]
@@ -260,6 +262,28 @@ fn a_recording_that_is_read_is_served_at_once() {
 }
 
 /// 200 clients that send a byte and then nothing, and 20 that ask and never read; then 100 more than there is room for.
+#[test]
+fn at_a_slow_speed_it_is_ready_before_the_recording_is_read_and_its_time_is_the_files() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_finwait"));
+    command.arg("serve").arg("-r").arg(fixture).args([
+        "--web.listen-address",
+        "127.0.0.1:0",
+        "--speed",
+        "0.01",
+    ]);
+    let served = Served::begun(&mut command);
+    let begun = Instant::now();
+    while served.get("/-/ready", "").status() != "200" {
+        assert!(begun.elapsed() < LIMIT, "the first event is due at once");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let summary: Value = serde_json::from_str(&served.get("/api/v1/summary", "").body).unwrap();
+    assert_eq!((&summary["replay"], &summary["closes"]["total"]), (&json!(true), &json!(0)));
+    assert_eq!(summary["since_ns"], 1_000_000_000_u64);
+    assert!(summary["time_ns"].as_u64().unwrap() < 600_000_000_000, "{}", summary["time_ns"]);
+}
+
 #[test]
 fn clients_that_do_not_get_on_do_not_hold_up_the_others() {
     let served = Served::with(&[]);

@@ -6,6 +6,7 @@ use super::*;
 /// Every key, a value for it, and the flags that say the same.
 const SAME: &[(&str, &str, &[&str])] = &[
     ("read", "\"trace.jsonl\"", &["-r", "trace.jsonl"]),
+    ("speed", "0.5", &["--speed", "0.5"]),
     ("tier", "\"classic\"", &["--tier", "classic"]),
     ("time-wait", "\"sweep\"", &["--time-wait", "sweep"]),
     ("ring-bytes", "\"64M\"", &["--ring-bytes", "64M"]),
@@ -102,7 +103,7 @@ fn the_example_in_the_documentation_has_every_key_and_is_in_force_as_it_is_writt
     documented.retain(|line| !line.starts_with("ipv"));
     assert_eq!(documented, in_force);
     let keys = documented.iter().filter(|line| !line.starts_with('[')).count();
-    assert_eq!(keys + ["read", "ipv4", "ipv6"].len(), SAME.len());
+    assert_eq!(keys + ["read", "speed", "ipv4", "ipv6"].len(), SAME.len());
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn what_is_in_force_reads_back_to_the_same() {
 #[test]
 fn what_is_wrong_is_said_with_its_line_and_what_is_allowed() {
     for (file, said) in [
-        ("\nmax-group = 5", "finwait.toml:2: there is no key `max-group`: allowed are read, tier, "),
+        ("\nmax-group = 5", "finwait.toml:2: there is no key `max-group`: allowed are read, speed, tier, "),
         (
             "[web]\n\nlisten = \"a\"",
             "finwait.toml:3: there is no key `web.listen`: [web] has listen-address, insecure, ",

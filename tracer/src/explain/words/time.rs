@@ -123,7 +123,7 @@ fn at_the_peer(story: &Story<'_>, waited: u64) -> Option<Sentence> {
     let ns = *dwell(peer, TcpState::CloseWait)?.duration_ns.value()?;
     if story.is_captured() {
         let text = format!(
-            "The other end had acknowledged it {} before its own FIN came by: its program closed so late, or that FIN was lost ahead of the capture point.",
+            "The other end spent {} in CLOSE_WAIT, as captured: its program closed so late, or its FIN was lost ahead of the capture point.",
             duration(ns)
         );
         return Some(Sentence {

@@ -119,7 +119,11 @@ fn draw_row(row: &Row, start: MonoNs, rails: &Rails, lines: &mut Vec<String>) {
         Row::Arrow(arrow) => draw_arrow(arrow, start, rails, lines),
         Row::Gap { text, slow } => {
             let mark = if *slow { "  !" } else { "" };
-            let mut texts = draw::wrap(text, rails.arrow - mark.len());
+            let mut texts = draw::wrap(text, rails.arrow);
+            // The mark stands on no line of its own.
+            if texts.last().is_some_and(|last| last.chars().count() + mark.len() > rails.arrow) {
+                texts = draw::wrap(text, rails.arrow - mark.len());
+            }
             texts.last_mut().into_iter().for_each(|last| last.push_str(mark));
             lines.extend(texts.iter().map(|text| rails.idle(text)));
         }
