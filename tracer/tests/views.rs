@@ -359,6 +359,22 @@ fn where_stderr_is_no_terminal_no_progress_is_drawn() {
     }
 }
 
+#[test]
+fn a_connection_that_a_reset_refused_is_no_reset_of_a_report_whatever_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let captured =
+        saved(&folder, "refused.pcap", &capture(&[(40_000, &[(true, "S", 0, 0), (false, "RA", 0, 1)])]));
+    for path in [captured, recording("refused_connect")] {
+        let report: serde_json::Value =
+            serde_json::from_str(text(&shown("report -o json", &path).stdout)).unwrap();
+        assert_eq!(
+            (&report["closes_by_kind"]["refused"], &report["resets_received"]),
+            (&1.into(), &0.into()),
+            "{path:?}"
+        );
+    }
+}
+
 /// Counts by word: their keys are words of docs/events.md.
 const BY_WORD: &[&str] = &[
     "closes_by_kind",
