@@ -358,3 +358,67 @@ fn where_stderr_is_no_terminal_no_progress_is_drawn() {
         );
     }
 }
+
+#[test]
+fn a_connection_that_a_reset_refused_is_no_reset_of_a_report_whatever_shows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let captured =
+        saved(&folder, "refused.pcap", &capture(&[(40_000, &[(true, "S", 0, 0), (false, "RA", 0, 1)])]));
+    for path in [captured, recording("refused_connect")] {
+        let report: serde_json::Value =
+            serde_json::from_str(text(&shown("report -o json", &path).stdout)).unwrap();
+        assert_eq!(
+            (&report["closes_by_kind"]["refused"], &report["resets_received"]),
+            (&1.into(), &0.into()),
+            "{path:?}"
+        );
+    }
+}
+
+/// Counts by word: their keys are words of docs/events.md.
+const BY_WORD: &[&str] = &[
+    "closes_by_kind",
+    "closes_by_first_closer",
+    "resets_sent",
+    "resets_by_reason",
+    "time_waits_left",
+    "time_waits_by_end",
+];
+
+/// The names of all objects in `value`; durations are by states.
+fn names(value: &serde_json::Value, all: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Array(values) => values.iter().for_each(|value| names(value, all)),
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                all.insert(name.clone());
+                if name == "durations" {
+                    value.as_object().unwrap().values().for_each(|value| names(value, all));
+                } else if !BY_WORD.contains(&name.as_str()) {
+                    names(value, all);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_name_of_a_report_in_json_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let captured = saved(&folder, "close.pcap", &closed_and_half_closed());
+    let mut all = std::collections::BTreeSet::new();
+    for (file, against) in
+        [(recording("TIME_WAIT_reuse"), &captured), (captured.clone(), &recording("half_close"))]
+    {
+        let view = format!("report -o json --against {}", against.display());
+        names(&serde_json::from_str(text(&shown(&view, &file).stdout)).unwrap(), &mut all);
+    }
+    for known in ["oldest_is_minimum", "taken_at_once", "judgement", "packets", "p99_ns"] {
+        assert!(all.contains(known), "{known} was not there to be looked at: {all:?}");
+    }
+    let documented = include_str!("../../docs/report.md").to_owned() + include_str!("../../docs/events.md");
+    for name in all {
+        assert!(documented.contains(&format!("`{name}`")), "{name}");
+    }
+}

@@ -169,7 +169,10 @@ fn resets(report: &Report) -> Section {
     if let Some((sender, count)) = resets.top_sender() {
         section.sentences.push(format!("Most were sent by {sender}: {}.", human::count(count)));
     }
-    section.sentences.extend(resets.by_reason().map(|reasons| format!("The kernel's names: {reasons}.")));
+    section.sentences.extend(resets.by_reason().map(|reasons| {
+        let named = reasons.strip_prefix("resets by reason: ").unwrap_or(&reasons);
+        format!("The kernel's own names for why: {named}.")
+    }));
     section
 }
 
@@ -202,8 +205,8 @@ fn services(report: &Report) -> Section {
     let more = report.services.len().saturating_sub(SERVICES);
     if more > 0 {
         section.sentences.push(format!(
-            "{} with fewer closes are not told.",
-            human::counted(more as u64, "service", "services")
+            "{}, with no more closes than these, not told.",
+            human::counted(more as u64, "more service", "more services")
         ));
     }
     section.sentences.extend(unproven(report));

@@ -242,7 +242,9 @@ impl Summary {
     }
 
     fn reset(&mut self, close: &CloseRecord) {
-        let Some(reset) = &close.reset else { return };
+        // A refused connection is a failed handshake, though a capture shows the reset that refused it.
+        let refused = close.kind.value() == Some(&CloseKind::Refused);
+        let Some(reset) = close.reset.as_ref().filter(|_| !refused) else { return };
         match reset.direction.value() {
             Some(ResetDirection::Sent) => {
                 self.resets_sent[slot(reset.cause.value(), |cause| *cause as usize, CAUSES - 1)] += 1;
