@@ -2,6 +2,7 @@
 //! a pipe.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -186,6 +187,28 @@ fn recordings_of_version_1_stay_readable() {
         let text = observations(&fixture(&format!("{name}.jsonl")));
         assert_eq!(observations(&fixture(&format!("{name}.v1.fwr"))), text, "{name}");
     }
+}
+
+#[test]
+fn the_fixtures_of_version_1_have_every_kind_of_observation() {
+    let kind = |observation: &Observation| match observation {
+        Observation::Host(_) => 0,
+        Observation::Clock(_) => 1,
+        Observation::StateChange(_) => 2,
+        Observation::Watermark(_) => 3,
+        Observation::Counters(_) => 4,
+        Observation::Reset(_) => 5,
+        Observation::Retransmit(_) => 6,
+        Observation::Accept(_) => 7,
+        Observation::TimeWait(_) => 8,
+        Observation::DumpBegin(_) => 9,
+        Observation::Socket(_) => 10,
+        Observation::DumpEnd(_) => 11,
+        Observation::Cgroup(_) => 12,
+        Observation::Resumed(_) => 13,
+    };
+    let there: BTreeSet<_> = observations(&fixture("every_kind.v1.fwr")).iter().map(kind).collect();
+    assert!(there.into_iter().eq(0..14));
 }
 
 /// A change of what is written is a new version.

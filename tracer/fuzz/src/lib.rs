@@ -16,8 +16,11 @@ use tracer::recording::{Decoder, Encoder, FrameSource};
 use tracer::sink::{Context, CsvSink, ExplainSink, Explaining, Form, JsonSink, Look, Sink, Style, TableSink};
 use tracer::source::{FileSource, PcapSource, Polled, Source};
 
+/// Takes any bytes and says how many observations it found.
+pub type Entry = fn(&[u8]) -> usize;
+
 /// Every entry by its name, which is also that of its seeds' folder.
-pub const ENTRIES: [(&str, fn(&[u8]) -> usize); 6] = [
+pub const ENTRIES: [(&str, Entry); 6] = [
     ("recording", recording),
     ("frames", frames),
     ("payload", payload),

@@ -77,6 +77,9 @@ impl Files {
 
     /// Appends `bytes`, or nothing.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.is_new() {
+            replace(&self.file)?;
+        }
         let written = self.file.write_all_at(bytes, self.length);
         let sync = || if self.config.fsync == Fsync::Frame { self.file.sync_data() } else { Ok(()) };
         if let Err(error) = written.and_then(|()| sync()) {
@@ -127,19 +130,25 @@ impl Files {
     }
 }
 
-fn open(path: &Path, new: bool) -> io::Result<File> {
+/// What is in the file stays until [`replace`]: a run that cannot begin takes no recording away.
+pub(crate) fn open(path: &Path, new: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).mode(MODE);
     if new {
         options.create_new(true)
     } else {
-        options.create(true).truncate(true)
+        options.create(true).truncate(false)
     };
-    let file = options.open(path)?;
-    if !new && file.metadata()?.is_file() {
+    options.open(path)
+}
+
+/// Empties the file and makes it its owner's alone, also where it was not.
+pub(crate) fn replace(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
         file.set_permissions(Permissions::from_mode(MODE))?;
+        file.set_len(0)?;
     }
-    Ok(file)
+    Ok(())
 }
 
 fn numbered(path: &Path, number: u64) -> PathBuf {

@@ -28,6 +28,7 @@ mod writer;
 pub use config::{Fsync, RecorderConfig, Rotation};
 pub use decode::{Decoder, Place};
 pub use encode::Encoder;
+pub(crate) use files::{open, replace};
 pub use missing::Missing;
 pub use reader::FrameSource;
 pub use scan::{Broken, Damage, Found, Scan};

@@ -7,6 +7,7 @@ use std::path::Path;
 use finwait_core::Observation;
 
 use super::{SinkError, Tap};
+use crate::recording;
 
 /// See the module.
 pub struct RecordingSink {
@@ -15,14 +16,17 @@ pub struct RecordingSink {
 }
 
 impl RecordingSink {
-    /// Writes to a file at `path`, in place of what was there.
+    /// Writes to a file at `path`, for its owner alone, in place of what was there.
     ///
     /// # Errors
     /// When it cannot be created.
     pub fn create(path: &Path) -> Result<Self, SinkError> {
         let place = super::safe(&path.display().to_string()).into_owned();
-        match File::create(path) {
-            Ok(file) => Ok(Self::new(Box::new(io::BufWriter::with_capacity(1 << 16, file)), place)),
+        match recording::open(path, false) {
+            Ok(file) => {
+                let replacing = Replacing { file, begun: false };
+                Ok(Self::new(Box::new(io::BufWriter::with_capacity(1 << 16, replacing)), place))
+            }
             Err(source) => Err(SinkError::Create { place, source }),
         }
     }
@@ -35,6 +39,25 @@ impl RecordingSink {
 
     fn failed(&self, source: io::Error) -> SinkError {
         SinkError::Write { place: self.place.clone(), source }
+    }
+}
+
+/// A file whose content is replaced once there is something to replace it.
+struct Replacing {
+    file: File,
+    begun: bool,
+}
+
+impl Write for Replacing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.begun, true) {
+            recording::replace(&self.file)?;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -12,7 +12,7 @@ use finwait_core::{CgroupId, Observation};
 use super::super::config::{Fsync, RecorderConfig, Rotation};
 use super::any::{host, many};
 use super::{Recorder, mark, read};
-use crate::sink::Tap;
+use crate::sink::{RecordingSink, Tap};
 
 fn recorder(path: &Path, config: RecorderConfig) -> Recorder {
     Recorder::create(path, config, Box::new(|text| panic!("{text}"))).unwrap()
@@ -58,6 +58,33 @@ fn a_file_is_for_its_owner_alone_also_where_it_was_not() {
     recorder.finish().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(read(&fs::read(&path).unwrap()).unwrap(), (vec![vec![host(), mark(1)]], None));
+}
+
+#[test]
+fn a_run_that_never_begins_takes_no_recording_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace");
+    fs::write(&path, "what was there").unwrap();
+    drop(recorder(&path, RecorderConfig::default()));
+    drop(RecordingSink::create(&path).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "what was there");
+}
+
+#[test]
+fn a_recording_in_text_replaces_what_was_there_and_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.jsonl");
+    fs::write(&path, "x".repeat(1000)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut sink = RecordingSink::create(&path).unwrap();
+    for observation in [host(), mark(1)] {
+        sink.observation(&observation).unwrap();
+    }
+    sink.finish().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(&path).unwrap();
+    let read: Vec<Observation> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, [host(), mark(1)]);
 }
 
 #[test]
