@@ -28,6 +28,7 @@ pub struct Decoder {
     tasks: Vec<Task>,
     tasks_filled: usize,
     /// Room of transitions that nobody needs any more
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
     spare: Vec<Box<StateChange>>,
 }
 

@@ -8,7 +8,7 @@ use super::hooked::Hooked;
 use super::interned::Interned;
 use super::late::{Closing, Late, LocalBegin};
 use super::surroundings::Surroundings;
-use super::trace::{Space, Trace};
+use super::trace::{Space, Trace, fingerprint};
 use crate::endpoint::Tuple;
 use crate::id::{BootId, CgroupId, ConnId, NetNs, Port, SocketKey};
 use crate::observation::{AcceptEvent, Family, Program, StateChange, Stream};
@@ -381,17 +381,6 @@ impl Connection {
             (Some(_), Some(_)) => Space::Other,
         }
     }
-}
-
-/// snd_una − bytes_acked and rcv_nxt − bytes_received stay what they were at the start, both random and 32 bits wide: a
-/// fingerprint of the connection. Before ESTABLISHED the counters may be the previous connection's.
-fn fingerprint(change: &StateChange) -> Option<(u32, u32)> {
-    let opening = matches!(change.old, TcpState::Close | TcpState::Listen)
-        || change.old == TcpState::SynSent && change.new != TcpState::Established;
-    let tcp = &change.tcp;
-    let sent = tcp.snd_una?.wrapping_sub(tcp.bytes_acked? as u32);
-    let received = tcp.rcv_nxt?.wrapping_sub(tcp.bytes_received? as u32);
-    (!opening).then_some((sent, received))
 }
 
 /// snd_una, snd_nxt, write_seq and rcv_nxt: where both directions stand.

@@ -2,6 +2,7 @@
 
 use tracer_common::TcpState;
 
+use crate::observation::StateChange;
 use crate::record::Step;
 use crate::time::MonoNs;
 
@@ -40,4 +41,15 @@ impl Trace {
     pub(crate) fn step(&self) -> Step {
         Step { at: self.at, old: self.old, new: self.new }
     }
+}
+
+/// snd_una − bytes_acked and rcv_nxt − bytes_received stay what they were at the start, both random and 32 bits wide: a
+/// fingerprint of the connection. Before ESTABLISHED the counters may be the previous connection's.
+pub(super) fn fingerprint(change: &StateChange) -> Option<(u32, u32)> {
+    let opening = matches!(change.old, TcpState::Close | TcpState::Listen)
+        || change.old == TcpState::SynSent && change.new != TcpState::Established;
+    let tcp = &change.tcp;
+    let sent = tcp.snd_una?.wrapping_sub(tcp.bytes_acked? as u32);
+    let received = tcp.rcv_nxt?.wrapping_sub(tcp.bytes_received? as u32);
+    (!opening).then_some((sent, received))
 }

@@ -21,6 +21,7 @@ pub(super) struct Emitter {
     cookies: u64,
     transitions: u64,
     /// Room of transitions that nobody needs any more
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
     spare: Vec<Box<StateChange>>,
 }
 
