@@ -89,6 +89,10 @@ fn first_closer(captured: &CapturedClose) -> Claim<FirstCloser> {
             (true, true) => return Claim::Unknown(Reason::LossInInterval),
         }),
         (Some(_), None) => known(FirstCloser::Local),
+        // It may have come for no socket any more.
+        (None, Some(_)) if captured.is_answered_by_reset() && captured.peer_fin_acked.is_none() => {
+            Claim::Unknown(UNSEEN)
+        }
         (None, Some(_)) => known(FirstCloser::Peer),
         (None, None) => Claim::Unknown(Reason::DidNotHappen),
     }

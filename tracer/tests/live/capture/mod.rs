@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use finwait_core::ClockPair;
-use tracer::scenario::check::{record_of, sides};
+use finwait_core::record::CloseRecord;
+use tracer::scenario::check::{false_claims, record_of, sides};
 use tracer::scenario::watch::Seen;
-use tracer::scenario::{Actor, Made, MadeConnection, SideName};
+use tracer::scenario::{Actor, Made, MadeConnection, MadeSide, SideName};
 use tracer::source::FileSource;
 
 use self::agreement::{Difference, Live, differences};
@@ -71,7 +72,7 @@ impl Captures {
     /// Fails where a record of the capture is not what the live one of the same end is, unless that difference is expected.
     pub(crate) fn assert_agree(&self, made: &Made, seen: &Seen) {
         let mut complaints = Vec::new();
-        for (connection, side, _) in sides(made) {
+        for (connection, side, expected) in sides(made) {
             let Ok(record) = record_of(made, connection, side, &seen.closes) else { continue };
             let live = Live { record, transitions: &seen.transitions, clocks: self.clocks };
             let replayed = self.at(side);
@@ -81,11 +82,27 @@ impl Captures {
                 Err(complaint) => vec![Difference::no_record(complaint)],
             };
             let books = replayed.books.as_ref().expect("a capture's books");
+            let lies = captured.as_ref().map_or(Vec::new(), |captured| lies(captured, expected, &found));
+            complaints
+                .extend(lies.into_iter().map(|lie| format!("{}, {}: {lie}", connection.name, side.name())));
             let pair = Pair { live: record, captured: captured.ok(), books };
             complaints.extend(differences::complaints(&row(made, connection), side, &found, &pair));
         }
         assert!(complaints.is_empty(), "{complaints:#?}\nbooks {:#?}", self.client.books);
     }
+}
+
+/// What `captured` says that is not so, beyond the differences that were found.
+fn lies(captured: &CloseRecord, expected: &MadeSide, found: &[Difference]) -> Vec<String> {
+    let is_known = |lie: &str| {
+        found.iter().any(|known| {
+            let other_states = known.capture == "none" && lie.starts_with("transitions");
+            lie.starts_with(&known.field) || other_states
+        })
+    };
+    let mut lies = false_claims(captured, expected);
+    lies.retain(|lie| !is_known(lie));
+    lies
 }
 
 /// The connection's name, with its number where it is not the first of that name.
@@ -113,7 +130,7 @@ fn name(made: &Made, end: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Waves};
+    use finwait_core::record::{CloseKind, FirstCloser, Waves};
     use finwait_core::{Claim, MonoNs, Reason, TcpState, WallNs};
     use tracer::scenario::SideName::Client;
     use tracer::scenario::catalog;

@@ -251,6 +251,10 @@ fn a_reset_in_answer_to_a_segment_does_not_tell_how_the_end_that_sent_it_ended()
     assert_eq!(a.reset.unwrap().direction.value(), Some(&ResetDirection::Sent));
     let last = a.dwells.iter().find(|dwell| dwell.state == finwait_core::TcpState::FinWait1);
     assert_eq!(last.unwrap().duration_ns.reason(), unseen);
+    let read = Read::scene(&(OPEN.to_owned() + "9000 b FA 1 1 0 / 9001 a R 1 0 0"));
+    assert_eq!(read.a().first_closer.reason(), unseen, "the FIN may have come for no socket");
+    let read = Read::scene(&(OPEN.to_owned() + "100 b FA 1 1 0 / 101 a A 1 2 0 / 110 a R 1 0 0"));
+    assert_eq!(read.a().first_closer.value(), Some(&FirstCloser::Peer));
 }
 
 #[test]
