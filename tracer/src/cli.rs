@@ -3,8 +3,6 @@
 //! Values are typed while they are parsed; what depends on more than one flag or on the host is checked in
 //! [`crate::config`].
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser, Subcommand};
 use finwait_core::record::CloseKind;
 
@@ -19,6 +17,7 @@ mod parse;
 mod record;
 mod report;
 mod serve;
+mod source;
 mod stuck;
 mod value;
 
@@ -33,6 +32,7 @@ pub use report::{ReportArgs, ReportFormat};
 #[cfg(feature = "otlp")]
 pub use serve::OtlpArgs;
 pub use serve::ServeArgs;
+pub use source::SourceArgs;
 pub use stuck::StuckArgs;
 pub use value::{MAX_RING_BYTES, MIN_RING_BYTES, Place};
 
@@ -84,20 +84,12 @@ pub enum Command {
 /// Flags of `states` and `closes`.
 #[derive(Debug, Args)]
 pub struct ViewArgs {
-    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
-    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
-    #[arg(conflicts_with_all = live::NAMES)]
-    pub read: Option<PathBuf>,
+    /// Where observations come from
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// With -r: so many times as fast as it happened, such as 1 or 0.5; 0 is as fast as it can be read
     #[arg(long, value_name = "FACTOR", value_parser = value::speed, requires = "read", help_heading = "Source")]
     pub speed: Option<f64>,
-    /// Where live observations come from
-    #[command(flatten)]
-    pub live: LiveArgs,
-    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
-    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
-    #[arg(value_parser = value::connections)]
-    pub max_connections: usize,
     /// Which connections
     #[command(flatten)]
     pub filter: FilterArgs,

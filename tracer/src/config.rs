@@ -269,7 +269,7 @@ fn serve(args: ServeArgs) -> Result<Action, ConfigError> {
 
 fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
     let filter = filter(&args.filter)?;
-    let origin = origin(args.read, &args.live, &filter)?.at_speed(args.speed);
+    let origin = origin(args.source.read, &args.source.live, &filter)?.at_speed(args.speed);
     let transitions = subject == Subject::States;
     Ok(View {
         subject,
@@ -283,7 +283,11 @@ fn view(subject: Subject, args: ViewArgs) -> Result<View, ConfigError> {
             color: args.output.color,
         },
         limits: limits(&args.limits),
-        tracker: TrackerConfig { capacity: args.max_connections, transitions, ..TrackerConfig::default() },
+        tracker: TrackerConfig {
+            capacity: args.source.max_connections,
+            transitions,
+            ..TrackerConfig::default()
+        },
         time_waits: false,
         both_ends: false,
     })

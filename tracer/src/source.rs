@@ -17,6 +17,7 @@ mod pcap;
 mod pipe;
 mod progress;
 mod recording;
+pub(crate) mod room;
 mod torn;
 mod unpacked;
 

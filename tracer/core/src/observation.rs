@@ -358,6 +358,42 @@ pub struct StateChange {
     pub tcp: TcpFields,
 }
 
+impl StateChange {
+    /// A transition of which nothing is known but that it was made: number 0 of its stream, of an IPv4 socket.
+    #[must_use]
+    pub fn bare(at: MonoNs, stream: Stream, (old, new): (TcpState, TcpState)) -> Self {
+        Self {
+            at,
+            stream,
+            seq: 0,
+            old,
+            new,
+            family: Family::Inet,
+            cookie: None,
+            sock_addr: None,
+            local_addr: None,
+            remote_addr: None,
+            inet_sport: None,
+            num: None,
+            dport: None,
+            netns: None,
+            cgroup: None,
+            inode: None,
+            uid: None,
+            mark: None,
+            lock_owned: None,
+            task: None,
+            flags: None,
+            shutdown: None,
+            linger_ns: None,
+            err: None,
+            err_soft: None,
+            captured: None,
+            tcp: TcpFields::default(),
+        }
+    }
+}
+
 /// What struct tcp_sock and struct inet_connection_sock showed. Sequence numbers wrap at 2³².
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

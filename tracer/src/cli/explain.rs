@@ -1,13 +1,11 @@
 //! Flags of `explain`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use finwait_core::record::CloseKind;
 
 use super::filter::FilterArgs;
-use super::live::{self, LiveArgs};
 use super::output::{ColorChoice, LimitArgs};
+use super::source::SourceArgs;
 use super::value;
 
 /// Flags of `explain`.
@@ -16,17 +14,9 @@ pub struct ExplainArgs {
     /// This connection alone, by the conn_id that every record of it has
     #[arg(value_name = "CONN_ID", value_parser = value::conn_id)]
     pub conn_id: Option<String>,
-    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
-    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
-    #[arg(conflicts_with_all = live::NAMES)]
-    pub read: Option<PathBuf>,
-    /// Where live observations come from
+    /// Where observations come from
     #[command(flatten)]
-    pub live: LiveArgs,
-    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
-    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
-    #[arg(value_parser = value::connections)]
-    pub max_connections: usize,
+    pub source: SourceArgs,
     /// Which connections
     #[command(flatten)]
     pub filter: FilterArgs,

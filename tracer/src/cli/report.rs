@@ -7,26 +7,18 @@ use clap::Args;
 use finwait_core::record::CloseKind;
 
 use super::filter::FilterArgs;
-use super::live::{self, LiveArgs};
+use super::source::SourceArgs;
 use super::value;
 
 /// Flags of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Read a recording or a packet capture (pcap, pcapng) instead of the kernel; `-` is stdin. Needs no privileges
-    #[arg(short, long, value_name = "FILE", help_heading = "Source")]
-    #[arg(conflicts_with_all = live::NAMES)]
-    pub read: Option<PathBuf>,
+    /// Where observations come from
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Compare with this recording or capture, and mark what differs by more than noise
     #[arg(long, value_name = "FILE", help_heading = "Source")]
     pub against: Option<PathBuf>,
-    /// Where live observations come from
-    #[command(flatten)]
-    pub live: LiveArgs,
-    /// Connections followed at once; beyond that the longest untouched is dropped, and counted as evicted
-    #[arg(long, value_name = "N", default_value_t = 262_144, help_heading = "Source")]
-    #[arg(value_parser = value::connections)]
-    pub max_connections: usize,
     /// Which connections
     #[command(flatten)]
     pub filter: FilterArgs,

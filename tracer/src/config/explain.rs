@@ -33,7 +33,7 @@ pub struct Explain {
 
 pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
     let mut filter = filter(&args.filter)?;
-    let mut origin = origin(args.read, &args.live, &filter)?;
+    let mut origin = origin(args.source.read, &args.source.live, &filter)?;
     origin.admit_other_ends(&filter);
     filter.kinds = args.kind;
     Ok(Explain {
@@ -47,7 +47,7 @@ pub(super) fn validate(args: ExplainArgs) -> Result<Explain, ConfigError> {
         color: args.color,
         limits: limits(&args.limits),
         tracker: TrackerConfig {
-            capacity: args.max_connections,
+            capacity: args.source.max_connections,
             transitions: false,
             ..TrackerConfig::default()
         },

@@ -25,7 +25,7 @@ pub struct Report {
 
 pub(super) fn validate(args: ReportArgs) -> Result<Report, ConfigError> {
     let mut filter = filter(&args.filter)?;
-    let origin = origin(args.read, &args.live, &filter)?;
+    let origin = origin(args.source.read, &args.source.live, &filter)?;
     filter.kinds = args.kind;
     let against = args.against.map(RecordingPath::of);
     if against == Some(RecordingPath::Stdin)
@@ -40,7 +40,7 @@ pub(super) fn validate(args: ReportArgs) -> Result<Report, ConfigError> {
         format: args.output,
         limits: Limits { duration: args.duration, count: None },
         tracker: TrackerConfig {
-            capacity: args.max_connections,
+            capacity: args.source.max_connections,
             transitions: false,
             ..TrackerConfig::default()
         },

@@ -13,6 +13,7 @@ use super::layout::{
     each_frequent_field, each_rare_field, each_row_field, each_subject_field, kind, row, subject_of,
 };
 use super::wire::{Fault, Field, Input};
+use crate::source::room::Room;
 
 /// Reads payloads one after another; it keeps nothing of one for the next but room.
 #[derive(Debug)]
@@ -27,9 +28,7 @@ pub struct Decoder {
     last_row: SocketRow,
     tasks: Vec<Task>,
     tasks_filled: usize,
-    /// Room of transitions that nobody needs any more
-    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
-    spare: Vec<Box<StateChange>>,
+    room: Room,
 }
 
 /// How far a payload has been read.
@@ -52,7 +51,7 @@ impl Default for Decoder {
             last_row: blank_row(),
             tasks: Vec::new(),
             tasks_filled: 0,
-            spare: Vec::new(),
+            room: Room::default(),
         }
     }
 }
@@ -171,22 +170,12 @@ impl Decoder {
             self.slots[slot].task = self.task(input)?;
         }
         self.last_slot = Some(slot);
-        let change = copy(&self.slots[slot]);
-        Ok(match self.spare.pop() {
-            Some(mut room) => {
-                *room = change;
-                room
-            }
-            None => Box::new(change),
-        })
+        Ok(self.room.put(copy(&self.slots[slot])))
     }
 
     /// Takes the room of what was decoded before, for what comes next.
     pub fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.spare.extend(batch.drain(..).filter_map(|observation| match observation {
-            Observation::StateChange(change) => Some(change),
-            _ => None,
-        }));
+        self.room.take_back(batch);
     }
 
     /// A slot that holds the frame's last transition.

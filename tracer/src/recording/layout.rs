@@ -2,7 +2,7 @@
 
 use finwait_core::observation::{
     CallSite, DumpScope, Family, Program, RetransmitCause, SocketKind, SocketRow, StateChange, Stream,
-    Subject, TcpFields, Tier, TimeWaitChange, TimeWaitSource,
+    Subject, Tier, TimeWaitChange, TimeWaitSource,
 };
 use finwait_core::{MonoNs, NetNs, TcpState};
 
@@ -177,35 +177,8 @@ pub(super) mod row {
 
 /// What the first transition of a frame is compared with.
 pub(super) fn blank_change() -> StateChange {
-    StateChange {
-        at: MonoNs(0),
-        stream: Stream { cpu: 0, program: Program::Prime, depth: 0 },
-        seq: 0,
-        old: TcpState::Close,
-        new: TcpState::Close,
-        family: Family::Inet,
-        cookie: None,
-        sock_addr: None,
-        local_addr: None,
-        remote_addr: None,
-        inet_sport: None,
-        num: None,
-        dport: None,
-        netns: None,
-        cgroup: None,
-        inode: None,
-        uid: None,
-        mark: None,
-        lock_owned: None,
-        task: None,
-        flags: None,
-        shutdown: None,
-        linger_ns: None,
-        err: None,
-        err_soft: None,
-        captured: None,
-        tcp: TcpFields::default(),
-    }
+    let stream = Stream { cpu: 0, program: Program::Prime, depth: 0 };
+    StateChange::bare(MonoNs(0), stream, (TcpState::Close, TcpState::Close))
 }
 
 /// What the first of a hook's sockets is compared with.

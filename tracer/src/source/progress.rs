@@ -88,6 +88,10 @@ impl<W: Write + Send> Source for WatchedSource<W> {
         polled
     }
 
+    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.inner.take_back(batch);
+    }
+
     fn close(&mut self) {
         self.erase();
         self.due = Instant::now() + Duration::from_secs(3_600);

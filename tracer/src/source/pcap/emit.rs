@@ -6,6 +6,10 @@ use finwait_core::{Cookie, MonoNs, Observation, Port, TcpState};
 use super::flow::elapsed_ns;
 use super::segment::End;
 use super::side::Side;
+use crate::source::room::Room;
+
+/// There is one order of all packets.
+const STREAM: Stream = Stream { cpu: 0, program: Program::Capture, depth: 0 };
 
 /// The socket that a transition is of.
 pub(super) struct Place {
@@ -20,9 +24,7 @@ pub(super) struct Emitter {
     pub(super) ready: Vec<Observation>,
     cookies: u64,
     transitions: u64,
-    /// Room of transitions that nobody needs any more
-    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
-    spare: Vec<Box<StateChange>>,
+    pub(super) room: Room,
 }
 
 impl Emitter {
@@ -30,14 +32,6 @@ impl Emitter {
     pub(super) fn cookie(&mut self) -> Cookie {
         self.cookies += 1;
         Cookie(self.cookies)
-    }
-
-    /// Takes the room of what was told before, for what comes next.
-    pub(super) fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.spare.extend(batch.drain(..).filter_map(|observation| match observation {
-            Observation::StateChange(change) => Some(change),
-            _ => None,
-        }));
     }
 
     /// Transitions told so far.
@@ -57,42 +51,19 @@ impl Emitter {
         self.transitions += 1;
         let local_port = Port::new(place.local.1);
         let change = StateChange {
-            at,
-            stream: Stream { cpu: 0, program: Program::Capture, depth: 0 },
             seq: self.transitions,
-            old: me.state,
-            new,
             family: if place.local.0.is_ipv4() { Family::Inet } else { Family::Inet6 },
             cookie: Some(place.cookie),
-            sock_addr: None,
             local_addr: Some(place.local.0),
             remote_addr: Some(place.remote.0),
             inet_sport: local_port,
             num: local_port,
             dport: Port::new(place.remote.1),
-            netns: None,
-            cgroup: None,
-            inode: None,
-            uid: None,
-            mark: None,
-            lock_owned: None,
-            task: None,
-            flags: None,
-            shutdown: None,
-            linger_ns: None,
-            err: None,
-            err_soft: None,
             captured,
             tcp: numbers(me, peer, at),
+            ..StateChange::bare(at, STREAM, (me.state, new))
         };
-        let room = match self.spare.pop() {
-            Some(mut room) => {
-                *room = change;
-                room
-            }
-            None => Box::new(change),
-        };
-        self.ready.push(Observation::StateChange(room));
+        self.ready.push(Observation::StateChange(self.room.put(change)));
     }
 }
 

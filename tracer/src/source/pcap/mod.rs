@@ -200,7 +200,7 @@ impl Source for PcapSource {
     }
 
     fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.flows.out.take_back(batch);
+        self.flows.out.room.take_back(batch);
     }
 
     fn close(&mut self) {

@@ -12,7 +12,7 @@ use crate::numbers::Shuffle;
 /// Connections open at once.
 const LIVE: usize = 500;
 /// Between two packets
-const STEP_NS: u64 = 5_000;
+const STEP_NS: u64 = 200_000;
 /// Kept of each packet
 const SNAPLEN: usize = 96;
 const START_NS: u64 = 1_700_000_000_000_000_000;

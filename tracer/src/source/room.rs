@@ -1,0 +1,32 @@
+//! Room of transitions that nobody needs any more, for the next ones: a file has millions of them, and a few hundred at a time.
+
+use finwait_core::Observation;
+use finwait_core::observation::StateChange;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
+    spare: Vec<Box<StateChange>>,
+}
+
+impl Room {
+    /// `change` in room that was used before, if there is some.
+    pub(crate) fn put(&mut self, change: StateChange) -> Box<StateChange> {
+        match self.spare.pop() {
+            Some(mut room) => {
+                *room = change;
+                room
+            }
+            None => Box::new(change),
+        }
+    }
+
+    /// Empties `batch` and keeps the room of its transitions.
+    pub(crate) fn take_back(&mut self, batch: &mut Vec<Observation>) {
+        self.spare.extend(batch.drain(..).filter_map(|observation| match observation {
+            Observation::StateChange(change) => Some(change),
+            _ => None,
+        }));
+    }
+}
