@@ -24,7 +24,7 @@ use hashbrown::HashMap;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-pub(crate) use self::connection::{Connection, ECONNABORTED, difference};
+pub(crate) use self::connection::{Connection, ECONNABORTED, STEPS, difference};
 pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
 pub(crate) use self::late::LocalBegin;

@@ -5,7 +5,7 @@ use tracer_common::TcpState;
 use crate::claim::Reason;
 use crate::record::Step;
 use crate::time::MonoNs;
-use crate::tracker::{Audit, Connection, Space, Trace};
+use crate::tracker::{Audit, Connection, STEPS, Space, Trace};
 
 /// See the module.
 #[derive(Debug)]
@@ -18,7 +18,9 @@ pub(crate) struct Continuity {
     pub(crate) missing: Reason,
     /// Places where an old state was not the last new one.
     pub(crate) chain_breaks: u32,
-    links: Vec<Link>,
+    /// How each event hangs on the one before, from the second on
+    links: [Link; STEPS - 1],
+    link_count: usize,
 }
 
 /// How an event hangs on the one before.
@@ -35,8 +37,12 @@ enum Link {
 impl Continuity {
     pub(crate) fn of(connection: &Connection, audit: &Audit, seen_until: MonoNs) -> Self {
         let trace = &connection.trace();
-        let links: Vec<Link> =
-            trace.windows(2).map(|pair| link(&pair[0], &pair[1], audit, seen_until)).collect();
+        let (mut places, mut link_count) = ([Link::Adjacent; STEPS - 1], 0);
+        for (place, pair) in places.iter_mut().zip(trace.windows(2)) {
+            *place = link(&pair[0], &pair[1], audit, seen_until);
+            link_count += 1;
+        }
+        let links = &places[..link_count];
         let start =
             links.iter().rposition(|link| matches!(link, Link::Unproven(_))).map_or(0, |index| index + 1);
         let missing = match start.checked_sub(1).and_then(|index| links.get(index)) {
@@ -49,7 +55,8 @@ impl Continuity {
             whole: start == 0 && trace.first().is_some_and(|first| is_birth(first.step())),
             missing,
             chain_breaks: u32::try_from(breaks).unwrap_or(u32::MAX),
-            links,
+            links: places,
+            link_count,
         }
     }
 
@@ -65,7 +72,7 @@ impl Continuity {
 
     /// Why the time from event `from` to the later event `to` is not that of one state, if it is not.
     pub(crate) fn broken_between(&self, from: usize, to: usize) -> Option<Reason> {
-        self.links.get(from..to)?.iter().find_map(|link| match link {
+        self.links[..self.link_count].get(from..to)?.iter().find_map(|link| match link {
             Link::Adjacent => None,
             Link::Missing => Some(Reason::TransitionMissing),
             Link::Unproven(reason) => Some(*reason),

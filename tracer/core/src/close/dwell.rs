@@ -6,7 +6,7 @@ use super::continuity::Continuity;
 use super::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::record::Dwell;
-use crate::tracker::{Connection, Trace};
+use crate::tracker::Connection;
 
 /// No round trip, delayed acknowledgement (up to 200 ms) or first retransmission explains more than this.
 const SLOW_NS: u64 = 200_000_000;
@@ -16,7 +16,7 @@ const SLOW_ROUND_TRIPS: u64 = 10;
 /// One entry for each state passed through, in order.
 pub(crate) fn dwells(connection: &Connection, continuity: &Continuity, ending: &Ending) -> Vec<Dwell> {
     let mut dwells = Vec::with_capacity(connection.trace().len());
-    let steps: Vec<_> = continuity.proven(connection).map(Trace::step).collect();
+    let steps = connection.trace().get(continuity.start..).unwrap_or_default();
     if let Some(first) = steps.first()
         && !matches!(first.old, TcpState::Close | TcpState::Listen)
     {

@@ -16,7 +16,7 @@ use crate::record::Owner;
 use crate::time::MonoNs;
 
 /// Steps kept of one connection. A connection makes five to eight; more would be a descriptor's tricks.
-const STEPS: usize = 32;
+pub(crate) const STEPS: usize = 32;
 /// Steps that lead to an open connection.
 const EARLY_STEPS: usize = 2;
 /// Room for those of nearly every one that closes.
@@ -216,7 +216,9 @@ impl Connection {
     ) {
         self.unlisted = false;
         self.learn_tuple(change, ends);
-        self.surround(&self.surroundings.after(change), interned);
+        if !self.surroundings.stay(change) {
+            self.surround(&self.surroundings.after(change), interned);
+        }
         self.had_inode |= change.inode.is_some();
         if let Some(actor) = actor {
             self.own(change, interned.owner(actor));

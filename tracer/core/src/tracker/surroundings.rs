@@ -14,6 +14,16 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// Whether `change` says nothing else.
+    #[inline]
+    pub(super) fn stay(&self, change: &StateChange) -> bool {
+        change.netns == self.netns
+            && change.cgroup == self.cgroup
+            && change.uid == self.uid
+            && change.mark == self.mark
+            && change.tcp.is_mptcp == self.is_mptcp
+    }
+
     /// As they are known after `change`.
     pub(super) fn after(&self, change: &StateChange) -> Self {
         Self {
