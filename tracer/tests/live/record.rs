@@ -1,7 +1,7 @@
 //! A recording says what the live run said.
 
 use std::ffi::CString;
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -169,8 +169,9 @@ fn a_disk_that_is_full_for_a_while_costs_whole_frames_and_no_more() {
 
 /// A host, and transitions of which each has a number that nothing foretells.
 fn hard_to_pack(count: u64) -> Vec<Observation> {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/closes.jsonl");
-    let (fixture, _) = observations(&fixture);
+    // Guests have the tests' program and no tree.
+    let fixture = Cursor::new(include_bytes!("../fixtures/closes.jsonl"));
+    let (fixture, _) = read_all(FileSource::new(Box::new(fixture), "closes.jsonl".to_owned()));
     let change = fixture.iter().find_map(|observation| match observation {
         Observation::StateChange(change) => Some(change.clone()),
         _ => None,
@@ -186,7 +187,10 @@ fn hard_to_pack(count: u64) -> Vec<Observation> {
 }
 
 fn observations(path: &Path) -> (Vec<Observation>, Option<Unread>) {
-    let mut source = FileSource::open(path).expect("recording");
+    read_all(FileSource::open(path).expect("recording"))
+}
+
+fn read_all(mut source: FileSource) -> (Vec<Observation>, Option<Unread>) {
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     while source.poll(&mut batch, Duration::ZERO).expect("read") != Polled::End {
         all.append(&mut batch);
