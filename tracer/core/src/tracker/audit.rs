@@ -23,6 +23,12 @@ struct Loss {
     to: MonoNs,
 }
 
+impl Loss {
+    fn meets(&self, from: MonoNs, to: MonoNs) -> bool {
+        self.from < to && from < self.to
+    }
+}
+
 /// The losses of one kind of programs.
 #[derive(Debug, Default)]
 struct Losses {
@@ -64,7 +70,7 @@ impl Losses {
     }
 
     fn between(&self, from: MonoNs, to: MonoNs) -> bool {
-        self.intervals.iter().any(|loss| loss.from < to && from < loss.to)
+        self.intervals.iter().any(|loss| loss.meets(from, to))
     }
 
     fn add(&mut self, from: MonoNs, to: MonoNs) {
@@ -118,14 +124,17 @@ pub(crate) struct Audit {
     counters: Counters,
     /// What the counters stood at before the stream began
     before: Counters,
-    /// Most transitions so far that neither program reported
+    /// Transitions that neither program reported, said the last reading
     unrescued: u64,
+    /// Until when every loss is known
+    covered: MonoNs,
 }
 
 impl Audit {
     pub(crate) fn begin(&mut self, since: MonoNs) {
         self.since = since;
         self.counters.at = self.counters.at.max(since);
+        self.covered = self.covered.max(since);
     }
 
     /// What came before is neither here nor lost: numbers and counters go on from where they stood.
@@ -163,17 +172,25 @@ impl Audit {
         self.hooks.count(now.hooks_lost.saturating_add(now.decode_errors), from, now.at);
         let rescued = now.rescued.unwrap_or(0).saturating_sub(duplicates);
         let unrescued = now.recursion_missed.unwrap_or(0).saturating_sub(rescued);
-        if unrescued > self.unrescued {
-            self.transitions.add(from, now.at);
+        let suspected = self.covered < from;
+        if unrescued > self.unrescued && !suspected {
+            // A shadow may be about to report it, so the next reading decides. Until then nothing is known of this time.
+            self.counters = *now;
+            return;
         }
-        self.unrescued = self.unrescued.max(unrescued);
+        if unrescued > self.unrescued {
+            self.transitions.add(self.covered, now.at);
+        }
+        self.unrescued = unrescued;
         self.counters = *now;
+        self.covered = now.at;
     }
 
     /// Whether a transition between `from` and `to` may be missing, as far as is known now. The ends of a loss were
     /// received themselves, and what is missing lies between them.
     pub(crate) fn lost_between(&self, from: MonoNs, to: MonoNs) -> bool {
-        self.transitions.between(from, to)
+        let suspected = Loss { from: self.covered, to: self.counters.at };
+        self.transitions.between(from, to) || suspected.from < suspected.to && suspected.meets(from, to)
     }
 
     /// Whether an event of a hook beyond the transitions may be missing between `from` and `to`, likewise. Only what rests
@@ -184,12 +201,12 @@ impl Audit {
 
     /// Whether every loss up to `at` is known.
     pub(crate) fn covers(&self, at: MonoNs) -> bool {
-        self.counters.at >= at
+        self.covered >= at
     }
 
     /// Until when every loss is known.
     pub(crate) fn covered_until(&self) -> MonoNs {
-        self.counters.at
+        self.covered
     }
 
     /// Transitions missing by their numbers.
@@ -285,6 +302,21 @@ mod tests {
         assert!(!audit.lost_between(MonoNs(0), MonoNs(1000)));
         audit.count(&missed(400, 6, 5), 0);
         assert!(audit.lost_between(MonoNs(350), MonoNs(351)));
+    }
+
+    #[test]
+    fn a_miss_that_is_rescued_by_the_next_reading_was_none() {
+        let mut audit = Audit::default();
+        audit.count(&missed(300, 5, 5), 0);
+        audit.count(&missed(400, 6, 5), 0);
+        assert!(!audit.covers(MonoNs(400)) && audit.covers(MonoNs(300)));
+        audit.count(&missed(500, 7, 7), 0);
+        assert!(audit.covers(MonoNs(500)) && !audit.lost_between(MonoNs(0), MonoNs(1000)));
+        audit.count(&missed(600, 8, 7), 0);
+        audit.count(&missed(700, 8, 7), 0);
+        audit.count(&missed(800, 8, 7), 0);
+        assert!(audit.lost_between(MonoNs(550), MonoNs(551)) && audit.covers(MonoNs(800)));
+        assert!(!audit.lost_between(MonoNs(700), MonoNs(1000)));
     }
 
     #[test]
