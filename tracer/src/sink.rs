@@ -12,7 +12,6 @@ mod explain;
 pub(crate) mod human;
 mod json;
 mod recording;
-#[cfg(test)]
 pub(crate) mod samples;
 mod strip;
 mod table;

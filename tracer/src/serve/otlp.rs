@@ -12,7 +12,6 @@ mod names;
 mod post;
 mod queue;
 mod resource;
-#[cfg(test)]
 mod test_collector;
 mod worker;
 
