@@ -30,11 +30,17 @@ impl Tuple {
         Self { local: Endpoint { addr: change.local_addr.map(canonical), port: local_port }, remote }
     }
 
-    /// Adds what `later` knows. A listener's wildcard address is not kept where a real one is known.
+    /// Adds what `later` knows, and says whether that changed anything. A listener's wildcard address is not kept where a real
+    /// one is known.
     #[inline]
-    pub(crate) fn learn(&mut self, later: Tuple) {
+    pub(crate) fn learn(&mut self, later: Tuple) -> bool {
+        if *self == later {
+            return false;
+        }
+        let before = *self;
         learn(&mut self.local, later.local);
         learn(&mut self.remote, later.remote);
+        *self != before
     }
 
     /// Whether both cannot be of one connection.
@@ -42,7 +48,7 @@ impl Tuple {
     pub(crate) fn contradicts(&self, other: &Tuple) -> bool {
         differ(self.local.port, other.local.port)
             || differ(self.remote.port, other.remote.port)
-            || differ(known(self.remote.addr), known(other.remote.addr))
+            || differ(self.remote.addr, other.remote.addr)
     }
 }
 
@@ -69,7 +75,7 @@ pub(crate) fn canonical(addr: IpAddr) -> IpAddr {
 
 /// An unspecified remote address is none.
 #[inline]
-fn known(addr: Option<IpAddr>) -> Option<IpAddr> {
+pub(crate) fn known(addr: Option<IpAddr>) -> Option<IpAddr> {
     addr.map(canonical).filter(|addr| !addr.is_unspecified())
 }
 

@@ -353,9 +353,8 @@ impl Tracker {
         let Some(connection) = self.table.get_mut(slot) else { return };
         let broken = connection.last().is_some_and(|last| last.new != change.old);
         let in_old_state_ns = self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
-        let before = connection.grounds();
-        connection.apply(change, ends, actor.value(), &mut self.interned);
-        let learned = before != connection.grounds() || change.old == TcpState::SynRecv;
+        let learned = connection.apply(change, ends, actor.value(), &mut self.interned);
+        let learned = learned || change.old == TcpState::SynRecv;
         let record = in_old_state_ns.map(|in_old_state_ns| {
             Box::new(TransitionRecord {
                 conn_id: connection.id(self.boot),
@@ -430,9 +429,10 @@ impl Tracker {
         }
         self.fates.closed += 1;
         let view = View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
-        let mut record = close::record(&connection, &view);
+        let mut record = Box::new(close::record(&connection, &view));
         record.workload = self.workloads.of(connection.cgroup());
-        self.records.push_back(Record::Close(Box::new(record)));
+        connection.give_room(&mut self.interned);
+        self.records.push_back(Record::Close(record));
     }
 }
 

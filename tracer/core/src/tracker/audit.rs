@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::observation::{Counters, Resumed, Stream};
+use crate::observation::{Counters, Program, Resumed, Stream};
 use crate::time::MonoNs;
 
 /// Intervals kept apart; older ones are merged, which can only make more claims unknown.
@@ -97,20 +97,40 @@ impl Losses {
 struct Streams {
     last: Vec<(Stream, (u64, MonoNs))>,
     place: HashMap<Stream, usize>,
-    /// Of the one that was asked for last
-    recent: usize,
+    /// Places of those that were asked for last, by program and CPU
+    recent: Recent,
+}
+
+/// Sixteen programs on four CPUs.
+const RECENT: usize = 64;
+
+#[derive(Debug)]
+struct Recent([usize; RECENT]);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self([0; RECENT])
+    }
 }
 
 impl Streams {
     /// That of `stream`: 0 and `since` where it had none yet.
+    #[inline]
     fn of(&mut self, stream: Stream, since: MonoNs) -> &mut (u64, MonoNs) {
-        if self.last.get(self.recent).is_none_or(|(recent, _)| *recent != stream) {
-            self.recent = *self.place.entry(stream).or_insert(self.last.len());
-            if self.recent == self.last.len() {
-                self.last.push((stream, (0, since)));
-            }
+        let way = (stream.program as usize | usize::from(stream.cpu) << 4) % RECENT;
+        if self.last.get(self.recent.0[way]).is_none_or(|(recent, _)| *recent != stream) {
+            self.recent.0[way] = self.look_up(stream, since);
         }
-        &mut self.last[self.recent].1
+        &mut self.last[self.recent.0[way]].1
+    }
+
+    #[cold]
+    fn look_up(&mut self, stream: Stream, since: MonoNs) -> usize {
+        let place = *self.place.entry(stream).or_insert(self.last.len());
+        if place == self.last.len() {
+            self.last.push((stream, (0, since)));
+        }
+        place
     }
 }
 
@@ -147,6 +167,7 @@ impl Audit {
     }
 
     /// A record with number `seq` of `stream`: the numbers missing before it are a loss.
+    #[inline]
     pub(crate) fn number(&mut self, stream: Stream, seq: u64, at: MonoNs) {
         let last = self.streams.of(stream, self.since);
         let (last_seq, last_at) = *last;
@@ -154,12 +175,15 @@ impl Audit {
             return;
         }
         *last = (seq, at);
-        let missing = seq - last_seq - 1;
-        if missing > 0 {
-            let losses =
-                if stream.program.reports_transitions() { &mut self.transitions } else { &mut self.hooks };
-            losses.gap(missing, last_at, at);
+        if seq - last_seq > 1 {
+            self.gap(stream.program, seq - last_seq - 1, last_at, at);
         }
+    }
+
+    #[cold]
+    fn gap(&mut self, program: Program, missing: u64, last_at: MonoNs, at: MonoNs) {
+        let losses = if program.reports_transitions() { &mut self.transitions } else { &mut self.hooks };
+        losses.gap(missing, last_at, at);
     }
 
     /// Losses that the counters know of and no number has shown yet lie somewhere since they were last read.
@@ -236,7 +260,7 @@ fn since(now: &Counters, before: &Counters) -> Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Numbered, Program};
+    use crate::observation::Numbered;
 
     impl Audit {
         fn prime(&mut self, seq: u64, at: u64) {

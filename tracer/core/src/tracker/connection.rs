@@ -115,23 +115,19 @@ impl Connection {
         self.surroundings.cgroup
     }
 
-    /// From now on it has these.
-    pub(crate) fn surround(&mut self, surroundings: &Surroundings, interned: &mut Interned) {
-        if *self.surroundings != *surroundings {
+    /// From now on it has these; says whether it had others before.
+    pub(crate) fn surround(&mut self, surroundings: &Surroundings, interned: &mut Interned) -> bool {
+        let differ = *self.surroundings != *surroundings;
+        if differ {
             self.surroundings = interned.surroundings(surroundings);
         }
+        differ
     }
 
     /// Who opened it, or accepted, or closed, or had a descriptor of it when it was listed.
     pub(crate) fn known_owner(&self) -> Option<&Owner> {
         let opened = self.opener.as_deref().or(self.acceptor.as_deref());
         opened.or(self.closer().map(|(_, owner)| owner)).or(self.holder.as_deref())
-    }
-
-    /// What of it may decide its group, to be compared with what it is after the next event: nothing that is known now goes
-    /// away before something else has taken its place, so two addresses that are alike are of one thing.
-    pub(super) fn grounds(&self) -> (Tuple, *const Surroundings, Option<*const Owner>) {
-        (self.tuple, Arc::as_ptr(&self.surroundings), self.known_owner().map(core::ptr::from_ref))
     }
 
     /// Its events in their order, as far as they are kept.
@@ -186,14 +182,13 @@ impl Connection {
     /// showed before: it was locked all the while. A later connection of the same descriptor begins with others, and
     /// without a change of state the numbers may well stay.
     pub(crate) fn repeats(&self, change: &StateChange) -> bool {
-        let Some(last) = self.last() else { return false };
         let follows = match (shadow_rank(self.last_stream.program), shadow_rank(change.stream.program)) {
             (Some(before), Some(now)) => before < now,
             _ => false,
         };
         let moved = self.last_stream.cpu != change.stream.cpu;
         follows
-            && (last.old, last.new) == (change.old, change.new)
+            && self.last().is_some_and(|last| (last.old, last.new) == (change.old, change.new))
             && (!moved
                 || change.old != change.new
                     && self.positions.is_some()
@@ -206,44 +201,52 @@ impl Connection {
         (follows || leads_to(self.state, change.old)) && !self.tuple.contradicts(ends)
     }
 
-    /// Takes in the next event, which shows `ends`. `actor` is the task that is known to have made it.
+    /// Takes in the next event, which shows `ends`, and says whether it told something that may decide the group. `actor` is
+    /// the task that is known to have made it.
     pub(crate) fn apply(
         &mut self,
         change: &StateChange,
         ends: Tuple,
         actor: Option<&Owner>,
         interned: &mut Interned,
-    ) {
+    ) -> bool {
         self.unlisted = false;
-        self.learn_tuple(change, ends);
+        let mut learned = self.learn_tuple(change, ends);
         if !self.surroundings.stay(change) {
-            self.surround(&self.surroundings.after(change), interned);
+            learned |= self.surround(&self.surroundings.after(change), interned);
         }
         self.had_inode |= change.inode.is_some();
         if let Some(actor) = actor {
-            self.own(change, interned.owner(actor));
+            learned |= self.own(change, actor, interned);
         }
-        self.note_closing(change);
+        if self.late.is_some() || !is_opening(change.new) {
+            self.note_closing(change, interned);
+        }
         let space = self.space_of(change);
-        self.push(Trace { at: change.at, old: change.old, new: change.new, space, owned: change.lock_owned });
+        let trace =
+            Trace { at: change.at, old: change.old, new: change.new, space, owned: change.lock_owned };
+        self.push(trace, interned);
         self.state = change.new;
         self.last_stream = change.stream;
         self.positions = positions(change);
         if change.new == TcpState::Close {
-            self.late_mut().end = Some(Box::new(change.clone()));
+            let end = interned.end(change);
+            self.late_mut(interned).end = Some(end);
         } else {
             self.previous_err = change.err;
         }
+        learned
     }
 
-    fn push(&mut self, trace: Trace) {
-        let (early, len) = (self.early, usize::from(self.early_len));
-        if len < EARLY_STEPS {
-            self.early[len] = trace;
+    fn push(&mut self, trace: Trace, interned: &mut Interned) {
+        let len = usize::from(self.early_len);
+        if let Some(place) = self.early.get_mut(len) {
+            *place = trace;
             self.early_len += 1;
             return;
         }
-        let late = self.late_mut();
+        let early = self.early;
+        let late = self.late_mut(interned);
         if late.steps.is_empty() {
             late.steps.reserve_exact(MOST_STEPS);
             late.steps.extend(early);
@@ -258,11 +261,18 @@ impl Connection {
         }
     }
 
-    fn late_mut(&mut self) -> &mut Late {
-        self.late.get_or_insert_default()
+    fn late_mut(&mut self, interned: &mut Interned) -> &mut Late {
+        self.late.get_or_insert_with(|| interned.late())
     }
 
-    fn learn_tuple(&mut self, change: &StateChange, mut tuple: Tuple) {
+    /// It is over: its room is for others.
+    pub(super) fn give_room(self, interned: &mut Interned) {
+        if let Some(late) = self.late {
+            interned.take_back(late);
+        }
+    }
+
+    fn learn_tuple(&mut self, change: &StateChange, mut tuple: Tuple) -> bool {
         // The classic trace point never shows whether a port is held.
         if change.old == TcpState::Close && change.num.is_none() && change.tcp.write_seq.is_some() {
             self.stale_port = change.inet_sport;
@@ -270,7 +280,7 @@ impl Connection {
         if change.old == TcpState::SynSent && change.new == TcpState::Close {
             tuple.local.port = self.port_at_end(change);
         }
-        self.tuple.learn(tuple);
+        self.tuple.learn(tuple)
     }
 
     /// The local port at SYN_SENT → CLOSE, unless it may be the one that the descriptor had before.
@@ -278,28 +288,35 @@ impl Connection {
         end.num.or(end.inet_sport.filter(|port| Some(*port) != self.stale_port))
     }
 
-    fn own(&mut self, change: &StateChange, actor: Arc<Owner>) {
+    /// Says whether another is known to own it now.
+    fn own(&mut self, change: &StateChange, actor: &Owner, interned: &mut Interned) -> bool {
         if change.err == Some(ECONNABORTED) {
-            return; // tcp_abort: the administrator's tool, not an owner
+            return false; // tcp_abort: the administrator's tool, not an owner
         }
+        let known = self.owner.as_ref().filter(|owner| ***owner == *actor).cloned();
+        let actor = known.unwrap_or_else(|| interned.owner(actor));
+        let mut learned = false;
         if (change.old, change.new) == (TcpState::Close, TcpState::SynSent) {
             self.opener = Some(actor.clone());
+            learned = true;
         }
         if begins_local_close(change) && self.closer().is_none() {
             let events = self.trace().len();
-            self.late_mut().closer = Some((events, actor.clone()));
+            self.late_mut(interned).closer = Some((events, actor.clone()));
+            learned |= self.opener.is_none() && self.acceptor.is_none();
         }
         self.owner = Some(actor);
+        learned
     }
 
-    fn note_closing(&mut self, change: &StateChange) {
+    fn note_closing(&mut self, change: &StateChange, interned: &mut Interned) {
         let tcp = &change.tcp;
-        self.note_begin(change);
+        self.note_begin(change, interned);
         if change.old == change.new {
             return;
         }
         if matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) {
-            let closing = &mut self.late_mut().closing;
+            let closing = &mut self.late_mut(interned).closing;
             closing.retrans_before = tcp.total_retrans;
             closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             let waiting = difference(tcp.write_seq, tcp.snd_una);
@@ -307,7 +324,7 @@ impl Connection {
                 waiting.zip(tcp.snd_wnd).map(|(bytes, window)| bytes == 0 && window > 0);
         }
         if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) {
-            let closing = &mut self.late_mut().closing;
+            let closing = &mut self.late_mut(interned).closing;
             closing.idle_send_ns = tcp.since_send_ns;
             closing.idle_receive_ns = tcp.since_receive_ns;
             closing.received_before_bytes = tcp.bytes_received;
@@ -315,28 +332,29 @@ impl Connection {
         }
         match (change.old, change.new) {
             (TcpState::FinWait1, TcpState::Closing) => {
-                self.late_mut().closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
+                let closing = &mut self.late_mut(interned).closing;
+                closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
             }
             (TcpState::FinWait1, TcpState::FinWait2) => {
-                self.late_mut().closing.fin_wait2_clock_ns = tcp.clock_cache_ns;
+                self.late_mut(interned).closing.fin_wait2_clock_ns = tcp.clock_cache_ns;
             }
             (TcpState::CloseWait, TcpState::LastAck) => {
                 let pending = difference(tcp.rcv_nxt, tcp.rcv_wup).map(|bytes| bytes != 0);
-                self.late_mut().closing.ack_pending = pending;
+                self.late_mut(interned).closing.ack_pending = pending;
             }
             _ => {}
         }
     }
 
-    fn note_begin(&mut self, change: &StateChange) {
+    fn note_begin(&mut self, change: &StateChange, interned: &mut Interned) {
         let events = self.trace().len();
         match self.closing().began {
             Some(began) if began.index + 1 == events => {
                 let dead_next = change.flags.map(|flags| flags.dead);
-                self.late_mut().closing.began = Some(LocalBegin { dead_next, ..began });
+                self.late_mut(interned).closing.began = Some(LocalBegin { dead_next, ..began });
             }
             None if begins_local_close(change) && events < STEPS => {
-                self.late_mut().closing.began = Some(LocalBegin {
+                self.late_mut(interned).closing.began = Some(LocalBegin {
                     index: events,
                     shutdown: change.shutdown,
                     lingers: change.flags.is_none_or(|f| f.linger) && change.linger_ns != Some(0),
@@ -353,7 +371,7 @@ impl Connection {
 
     /// Where the tales of the hooks on resets and retransmissions go.
     pub(crate) fn hooked_mut(&mut self) -> &mut Hooked {
-        &mut self.late_mut().hooked
+        &mut self.late.get_or_insert_default().hooked
     }
 
     /// The first to accept it; a kernel thread accepts on somebody's behalf.
@@ -408,6 +426,12 @@ fn shadow_rank(program: Program) -> Option<u8> {
 pub(crate) const ECONNABORTED: i32 = 103;
 
 const LISTEN_CLOSED: (TcpState, TcpState) = (TcpState::Listen, TcpState::Close);
+
+/// Where nothing has been closed yet.
+fn is_opening(state: TcpState) -> bool {
+    use TcpState::{Established, Listen, SynRecv, SynSent};
+    matches!(state, SynSent | SynRecv | Established | Listen)
+}
 
 /// The transition that starts this end's share of the close, made by the application or on its behalf.
 fn begins_local_close(change: &StateChange) -> bool {

@@ -1,12 +1,17 @@
-//! Values that many connections have alike, kept once and shared.
+//! Values that many connections have alike, kept once and shared; and room that connections had, for later ones.
 
 use core::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::late::Late;
 use super::surroundings::Surroundings;
+use crate::observation::StateChange;
 use crate::record::Owner;
+
+/// Room that is kept for later, of each kind: as much as closes within a moment.
+const SPARE: usize = 256;
 
 /// So many may be kept without a look at which of them are still needed.
 const UNSWEPT: usize = 1024;
@@ -45,11 +50,15 @@ impl<T: Copy + Eq + Hash> Values<T> {
 pub(crate) struct Interned {
     owners: Values<Owner>,
     surroundings: Values<Surroundings>,
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
+    lates: Vec<Box<Late>>,
+    #[allow(clippy::vec_box, reason = "likewise")]
+    ends: Vec<Box<StateChange>>,
 }
 
 impl Interned {
     pub(crate) fn new() -> Self {
-        Self { owners: Values::new(), surroundings: Values::new() }
+        Self { owners: Values::new(), surroundings: Values::new(), lates: Vec::new(), ends: Vec::new() }
     }
 
     pub(crate) fn owner(&mut self, owner: &Owner) -> Arc<Owner> {
@@ -58,6 +67,35 @@ impl Interned {
 
     pub(crate) fn surroundings(&mut self, surroundings: &Surroundings) -> Arc<Surroundings> {
         self.surroundings.share(surroundings)
+    }
+
+    /// Of a connection that begins to close: nothing is known of it.
+    pub(super) fn late(&mut self) -> Box<Late> {
+        self.lates.pop().unwrap_or_default()
+    }
+
+    /// `end` in room of its own.
+    pub(super) fn end(&mut self, end: &StateChange) -> Box<StateChange> {
+        match self.ends.pop() {
+            Some(mut room) => {
+                (*room).clone_from(end);
+                room
+            }
+            None => Box::new(end.clone()),
+        }
+    }
+
+    /// The room of what a connection had is somebody else's now.
+    pub(super) fn take_back(&mut self, mut late: Box<Late>) {
+        if let Some(end) = late.end.take()
+            && self.ends.len() < SPARE
+        {
+            self.ends.push(end);
+        }
+        if self.lates.len() < SPARE {
+            late.clear();
+            self.lates.push(late);
+        }
     }
 }
 

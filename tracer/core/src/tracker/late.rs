@@ -81,6 +81,15 @@ pub(crate) struct Late {
     pub(super) steps_dropped: u32,
 }
 
+impl Late {
+    /// Nothing is known any more; the room of the steps stays.
+    pub(super) fn clear(&mut self) {
+        let mut steps = std::mem::take(&mut self.steps);
+        steps.clear();
+        *self = Self { steps, ..Self::default() };
+    }
+}
+
 impl Default for Late {
     fn default() -> Self {
         Self {

@@ -13,7 +13,7 @@ use super::surroundings::Surroundings;
 use super::table::Slot;
 use super::time_wait::{Names, Place};
 use super::{Connection, Tracker, queue_of};
-use crate::endpoint::{Tuple, canonical};
+use crate::endpoint::{Tuple, canonical, known};
 use crate::id::{Cookie, NetNs, SocketKey};
 use crate::observation::{DumpBegin, DumpEnd, DumpScope, Program, SocketRow, StateChange, Stream, Tier};
 use crate::record::{Endpoint, Owner};
@@ -249,6 +249,6 @@ fn fill(connection: &mut Connection, row: &SocketRow, interned: &mut Interned) {
 }
 
 fn tuple(row: &SocketRow) -> Tuple {
-    let end = |addr, port| Endpoint { addr: Some(canonical(addr)), port };
-    Tuple { local: end(row.local_addr, row.local_port), remote: end(row.remote_addr, row.remote_port) }
+    let local = Endpoint { addr: Some(canonical(row.local_addr)), port: row.local_port };
+    Tuple { local, remote: Endpoint { addr: known(Some(row.remote_addr)), port: row.remote_port } }
 }
