@@ -18,7 +18,7 @@ use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::id::BootId;
 use crate::observation::{Hooks, StateChange};
-use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
+use crate::record::{CloseRecord, Dwell, FirstCloser, Role, SeenFrom, Step, Successor};
 use crate::time::MonoNs;
 use crate::tracker::{Audit, Connection, Trace, difference};
 
@@ -45,8 +45,28 @@ impl View<'_> {
     }
 }
 
+/// Room for what a record has several of: empty.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) dwells: Vec<Dwell>,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Room {
+    /// That of `record`, which nobody needs any more.
+    pub(crate) fn of(record: &mut CloseRecord) -> Self {
+        let mut room = Self {
+            dwells: std::mem::take(&mut record.dwells),
+            steps: std::mem::take(&mut record.steps),
+        };
+        room.dwells.clear();
+        room.steps.clear();
+        room
+    }
+}
+
 /// The record of `connection`, which has ended or is given up.
-pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
+pub(crate) fn record(connection: &Connection, view: &View, room: Room) -> CloseRecord {
     let continuity = Continuity::of(connection, view.audit, view.seen_until);
     let role = role(connection, &continuity);
     let (end, surroundings) = (connection.end(), connection.surroundings());
@@ -55,7 +75,9 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         Some(end) => reset::with_hook(ending, connection, end, view),
         None => ending,
     };
-    let dwells = dwell::dwells(connection, &continuity, &ending);
+    let (mut dwells, mut steps) = (room.dwells, room.steps);
+    dwell::dwells(connection, &continuity, &ending, &mut dwells);
+    steps.extend(connection.trace().iter().map(Trace::step));
     let waves = waves::waves(connection, &continuity, &ending);
     let (cause, exit_signal) = owners::cause(connection, &continuity, &ending, view);
     let mut record = CloseRecord {
@@ -95,7 +117,7 @@ pub(crate) fn record(connection: &Connection, view: &View) -> CloseRecord {
         idle_send_ns: connection.closing().idle_send_ns,
         idle_receive_ns: connection.closing().idle_receive_ns,
         chain_breaks: continuity.chain_breaks,
-        steps: connection.trace().iter().map(Trace::step).collect(),
+        steps,
         steps_dropped: connection.steps_dropped(),
         kind: ending.kind,
         reset: ending.reset,

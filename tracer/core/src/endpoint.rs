@@ -30,13 +30,24 @@ impl Tuple {
         Self { local: Endpoint { addr: change.local_addr.map(canonical), port: local_port }, remote }
     }
 
+    /// Whether `change` shows exactly these ends and nothing of it is doubtful, as with nearly every later transition of a
+    /// connection.
+    #[inline]
+    pub(crate) fn are_those_of(&self, change: &StateChange) -> bool {
+        // What is kept is canonical, so another way to write it is not equal to it.
+        change.inet_sport == self.local.port
+            && change.dport == self.remote.port
+            && change.local_addr == self.local.addr
+            && change.remote_addr == self.remote.addr
+            && change.inet_sport.is_some()
+            && change.old != TcpState::Close
+            && (change.old, change.new) != (TcpState::SynSent, TcpState::Close)
+    }
+
     /// Adds what `later` knows, and says whether that changed anything. A listener's wildcard address is not kept where a real
     /// one is known.
     #[inline]
     pub(crate) fn learn(&mut self, later: Tuple) -> bool {
-        if *self == later {
-            return false;
-        }
         let before = *self;
         learn(&mut self.local, later.local);
         learn(&mut self.remote, later.remote);

@@ -40,10 +40,9 @@ use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::close::{self, View};
-use crate::endpoint::Tuple;
 use crate::id::{BootId, SocketKey};
 use crate::observation::{Hooks, Host, Observation, StateChange, Tier};
-use crate::record::{Owner, Record, TransitionRecord};
+use crate::record::{CloseRecord, Owner, Record, TransitionRecord};
 use crate::time::MonoNs;
 
 /// How much the tracker may hold, and how long it waits.
@@ -67,6 +66,9 @@ impl Default for TrackerConfig {
 
 /// Behind a kernel filter a handshake is given up after this: longer than connect() tries by default (127 s).
 const HANDSHAKE_NS: u64 = 150_000_000_000;
+
+/// Records taken back that are kept for later ones.
+const TOLD: usize = 64;
 
 /// What became of every connection that was taken in: their sum is always `begun`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +106,9 @@ pub struct Tracker {
     grouping: Box<dyn Grouping>,
     audit: Audit,
     records: VecDeque<Record>,
+    /// Those that were taken back
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
+    told: Vec<Box<CloseRecord>>,
     received: u64,
     duplicates: u64,
     chain_breaks: u64,
@@ -136,6 +141,7 @@ impl Tracker {
             time_waits: TimeWaits::new(config.time_waits, config.settle_ns),
             audit: Audit::default(),
             records: VecDeque::new(),
+            told: Vec::new(),
             received: 0,
             duplicates: 0,
             chain_breaks: 0,
@@ -171,6 +177,15 @@ impl Tracker {
     pub fn next_record(&mut self) -> Option<Record> {
         let time_wait = |record| Record::TimeWait(Box::new(record));
         self.records.pop_front().or_else(|| self.time_waits.next_record().map(time_wait))
+    }
+
+    /// Takes back a record that has been told: its room is for the next.
+    pub fn take_back(&mut self, record: Record) {
+        if let Record::Close(record) = record
+            && self.told.len() < TOLD
+        {
+            self.told.push(record);
+        }
     }
 
     /// The stream is over: whatever has closed is reported. What is still open has no end to report.
@@ -276,10 +291,9 @@ impl Tracker {
             return;
         }
         self.received += 1;
-        let ends = Tuple::of(change);
         let known = found.filter(|slot| {
             !begins(change)
-                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change, &ends))
+                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change))
         });
         let slot = match known {
             Some(slot) => {
@@ -288,7 +302,7 @@ impl Tracker {
             }
             None => self.begin_connection(key, found, change),
         };
-        self.step(slot, change, ends);
+        self.step(slot, change);
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -348,12 +362,12 @@ impl Tracker {
         self.release(slot);
     }
 
-    fn step(&mut self, slot: Slot, change: &StateChange, ends: Tuple) {
+    fn step(&mut self, slot: Slot, change: &StateChange) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
         let broken = connection.last().is_some_and(|last| last.new != change.old);
         let in_old_state_ns = self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
-        let learned = connection.apply(change, ends, actor.value(), &mut self.interned);
+        let learned = connection.apply(change, actor.value(), &mut self.interned);
         let learned = learned || change.old == TcpState::SynRecv;
         let record = in_old_state_ns.map(|in_old_state_ns| {
             Box::new(TransitionRecord {
@@ -429,9 +443,18 @@ impl Tracker {
         }
         self.fates.closed += 1;
         let view = View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
-        let mut record = Box::new(close::record(&connection, &view));
+        let mut told = self.told.pop();
+        let room = told.as_mut().map(|told| close::Room::of(told)).unwrap_or_default();
+        let mut record = close::record(&connection, &view, room);
         record.workload = self.workloads.of(connection.cgroup());
         connection.give_room(&mut self.interned);
+        let record = match told {
+            Some(mut told) => {
+                *told = record;
+                told
+            }
+            None => Box::new(record),
+        };
         self.records.push_back(Record::Close(record));
     }
 }

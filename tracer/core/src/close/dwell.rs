@@ -13,9 +13,14 @@ const SLOW_NS: u64 = 200_000_000;
 /// Nor more than so many smoothed round trips.
 const SLOW_ROUND_TRIPS: u64 = 10;
 
-/// One entry for each state passed through, in order.
-pub(crate) fn dwells(connection: &Connection, continuity: &Continuity, ending: &Ending) -> Vec<Dwell> {
-    let mut dwells = Vec::with_capacity(connection.trace().len());
+/// Fills `dwells` with one entry for each state passed through, in order.
+pub(crate) fn dwells(
+    connection: &Connection,
+    continuity: &Continuity,
+    ending: &Ending,
+    dwells: &mut Vec<Dwell>,
+) {
+    dwells.reserve(connection.trace().len());
     let steps = connection.trace().get(continuity.start..).unwrap_or_default();
     if let Some(first) = steps.first()
         && !matches!(first.old, TcpState::Close | TcpState::Listen)
@@ -43,8 +48,7 @@ pub(crate) fn dwells(connection: &Connection, continuity: &Continuity, ending: &
         };
         dwells.push(dwell(connection, step.new, duration));
     }
-    mark_slow(&mut dwells, connection);
-    dwells
+    mark_slow(dwells, connection);
 }
 
 fn dwell(connection: &Connection, state: TcpState, duration_ns: Claim<u64>) -> Dwell {

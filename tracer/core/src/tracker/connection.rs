@@ -62,7 +62,8 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
     pub(crate) fn first_seen(socket: SocketKey, change: &StateChange, interned: &mut Interned) -> Self {
-        Self::new(socket, change.at, change.family, change.old, change.stream, interned)
+        let surroundings = interned.surroundings(&Surroundings::default().after(change));
+        Self::new(socket, change.at, change.family, change.old, change.stream, surroundings)
     }
 
     /// A connection in `state` at `since` of which no event was seen; `last_stream` is where the next one is expected from.
@@ -72,7 +73,7 @@ impl Connection {
         family: Family,
         state: TcpState,
         last_stream: Stream,
-        interned: &mut Interned,
+        surroundings: Arc<Surroundings>,
     ) -> Self {
         Self {
             socket,
@@ -90,7 +91,7 @@ impl Connection {
             space: None,
             positions: None,
             early: [Trace::NONE; EARLY_STEPS],
-            surroundings: interned.surroundings(&Surroundings::default()),
+            surroundings,
             holder: None,
             opener: None,
             acceptor: None,
@@ -195,23 +196,23 @@ impl Connection {
                     && positions(change) == self.positions)
     }
 
-    /// Whether `change`, which shows `ends`, can be a later event of this connection, with or without others missing between.
-    pub(crate) fn may_continue_with(&self, change: &StateChange, ends: &Tuple) -> bool {
+    /// Whether `change` can be a later event of this connection, with or without others missing between.
+    pub(crate) fn may_continue_with(&self, change: &StateChange) -> bool {
         let follows = self.state == change.old && self.state != TcpState::Close;
-        (follows || leads_to(self.state, change.old)) && !self.tuple.contradicts(ends)
+        (follows || leads_to(self.state, change.old))
+            && (self.tuple.are_those_of(change) || !self.tuple.contradicts(&Tuple::of(change)))
     }
 
-    /// Takes in the next event, which shows `ends`, and says whether it told something that may decide the group. `actor` is
-    /// the task that is known to have made it.
+    /// Takes in the next event, and says whether it told something that may decide the group. `actor` is the task that is
+    /// known to have made it.
     pub(crate) fn apply(
         &mut self,
         change: &StateChange,
-        ends: Tuple,
         actor: Option<&Owner>,
         interned: &mut Interned,
     ) -> bool {
         self.unlisted = false;
-        let mut learned = self.learn_tuple(change, ends);
+        let mut learned = !self.tuple.are_those_of(change) && self.learn_tuple(change);
         if !self.surroundings.stay(change) {
             learned |= self.surround(&self.surroundings.after(change), interned);
         }
@@ -272,7 +273,8 @@ impl Connection {
         }
     }
 
-    fn learn_tuple(&mut self, change: &StateChange, mut tuple: Tuple) -> bool {
+    fn learn_tuple(&mut self, change: &StateChange) -> bool {
+        let mut tuple = Tuple::of(change);
         // The classic trace point never shows whether a port is held.
         if change.old == TcpState::Close && change.num.is_none() && change.tcp.write_seq.is_some() {
             self.stale_port = change.inet_sport;
@@ -508,7 +510,7 @@ mod tests {
             c.tcp.bytes_acked = Some(acked);
             c.tcp.rcv_nxt = Some(77);
             c.tcp.bytes_received = Some(0);
-            connection.apply(&c, Tuple::of(&c), None, &mut interned);
+            connection.apply(&c, None, &mut interned);
             connection.last().unwrap().space
         };
         assert_eq!(numbered(1, SynSent, Established, 1001, 1), Space::Same);

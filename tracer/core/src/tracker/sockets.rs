@@ -202,11 +202,11 @@ impl Tracker {
         // No event yet: a stream that no shadow can repeat.
         let stream = Stream { cpu: 0, program: Program::Shadow, depth: 0 };
         let socket = SocketKey::Cookie(cookie);
-        let mut connection = Connection::new(socket, at, row.family, row.state, stream, &mut self.interned);
+        let there = Surroundings { netns: Some(row.netns), ..Surroundings::default() };
+        let there = self.interned.surroundings(&there);
+        let mut connection = Connection::new(socket, at, row.family, row.state, stream, there);
         connection.listed = true;
         connection.tuple.learn(tuple(row));
-        let there = Surroundings { netns: Some(row.netns), ..Surroundings::default() };
-        connection.surround(&there, &mut self.interned);
         fill(&mut connection, row, &mut self.interned);
         self.table.pass(at);
         let slot = self.table.insert(connection, queue_of(row.state));
