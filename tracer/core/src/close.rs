@@ -72,8 +72,10 @@ pub(crate) fn record(connection: &Connection, view: &View, room: Room) -> CloseR
     let (end, surroundings) = (connection.end(), connection.surroundings());
     let ending = Ending::of(connection, end, role.value().copied());
     let ending = match end {
-        Some(end) => reset::with_hook(ending, connection, end, view),
-        None => ending,
+        Some(end) if reset::may_be_hooked(&ending, connection) => {
+            reset::with_hook(ending, connection, end, view)
+        }
+        _ => ending,
     };
     let (mut dwells, mut steps) = (room.dwells, room.steps);
     dwell::dwells(connection, &continuity, &ending, &mut dwells);
@@ -160,9 +162,11 @@ fn seen_from(connection: &Connection) -> SeenFrom {
 
 fn role(connection: &Connection, continuity: &Continuity) -> Claim<Role> {
     let steps = || continuity.proven(connection).map(Trace::step);
-    let crossed = steps().any(|s| (s.old, s.new) == (TcpState::SynSent, TcpState::SynRecv));
-    let opened = steps().any(|s| s.new == TcpState::SynSent || s.old == TcpState::SynSent);
-    let accepted = steps().any(|s| (s.old, s.new) == (TcpState::Listen, TcpState::SynRecv));
+    let received = |from| steps().any(|s| (s.old, s.new) == (from, TcpState::SynRecv));
+    let opened = continuity.shows(TcpState::SynSent) || continuity.leaves(TcpState::SynSent);
+    let syn_received = continuity.shows(TcpState::SynRecv);
+    let crossed = syn_received && received(TcpState::SynSent);
+    let accepted = syn_received && received(TcpState::Listen);
     match (crossed, opened, accepted) {
         (true, _, false) => Claim::known(Role::OpenedBoth, [Evidence::SynCrossed]),
         (false, true, false) => Claim::known(Role::Opened, [Evidence::SynSent]),
@@ -220,11 +224,10 @@ fn life(connection: &Connection, continuity: &Continuity) -> Claim<u64> {
 }
 
 fn handshake(connection: &Connection, continuity: &Continuity) -> Claim<u64> {
-    let at = |found: fn(TcpState, TcpState) -> bool| {
-        continuity.proven(connection).map(Trace::step).find(|s| found(s.old, s.new)).map(|s| s.at)
-    };
-    let sent = at(|old, new| (old, new) == (TcpState::Close, TcpState::SynSent));
-    let established = at(|old, new| new == TcpState::Established && old != new);
+    let mut steps = continuity.proven(connection).map(Trace::step);
+    let sent = steps.find(|s| (s.old, s.new) == (TcpState::Close, TcpState::SynSent)).map(|s| s.at);
+    let established = continuity.entered(TcpState::Established);
+    let established = established.and_then(|place| connection.trace().get(place)).map(|trace| trace.at);
     match (sent, established, continuity.proven(connection).next().map(|t| t.old)) {
         (Some(sent), Some(established), _) => span(Some(sent), established),
         (Some(_), None, _) => Claim::Unknown(Reason::DidNotHappen),

@@ -84,7 +84,7 @@ fn half_closed<'a>(
     continuity: &Continuity,
     ending: &Ending,
 ) -> Result<(&'a Trace, MonoNs), Reason> {
-    let entered = |state| continuity.proven(connection).find(move |t| t.new == state && t.old != state);
+    let entered = |state| continuity.entered(state).and_then(|place| connection.trace().get(place));
     let end = connection.end().ok_or(Reason::EndNotSeen)?;
     let missing = || continuity.missing_inside();
     match ending.kind.value() {

@@ -21,6 +21,40 @@ pub(crate) struct Continuity {
     /// How each event hangs on the one before, from the second on
     links: [Link; STEPS - 1],
     link_count: usize,
+    path: Path,
+}
+
+/// Which states the proven events went through.
+#[derive(Debug)]
+struct Path {
+    /// Place of the event that entered the state first, by the state's number
+    entered: [u8; STATES],
+    /// States that some event shows as the new one, a bit each; the same state again included
+    shown: u16,
+    /// Those that some event shows as the old one
+    left: u16,
+}
+
+const STATES: usize = TcpState::ALL.len() + 1;
+const NEVER: u8 = u8::MAX;
+
+impl Path {
+    fn of(proven: &[Trace], start: usize) -> Self {
+        let mut path = Self { entered: [NEVER; STATES], shown: 0, left: 0 };
+        for (place, event) in (start as u8..).zip(proven) {
+            path.shown |= bit(event.new);
+            path.left |= bit(event.old);
+            let entered = &mut path.entered[usize::from(event.new.raw())];
+            if event.old != event.new && *entered == NEVER {
+                *entered = place;
+            }
+        }
+        path
+    }
+}
+
+fn bit(state: TcpState) -> u16 {
+    1 << state.raw()
 }
 
 /// How an event hangs on the one before.
@@ -57,12 +91,35 @@ impl Continuity {
             chain_breaks: u32::try_from(breaks).unwrap_or(u32::MAX),
             links: places,
             link_count,
+            path: Path::of(trace.get(start..).unwrap_or_default(), start),
         }
     }
 
     /// The events that are proven to belong together.
     pub(crate) fn proven<'a>(&self, connection: &'a Connection) -> impl Iterator<Item = &'a Trace> + use<'a> {
         connection.trace().iter().skip(self.start)
+    }
+
+    /// Place of the first of them that entered `state` from another.
+    pub(crate) fn entered(&self, state: TcpState) -> Option<usize> {
+        let place = self.path.entered[usize::from(state.raw())];
+        (place != NEVER).then_some(place.into())
+    }
+
+    /// Whether one of them has `state` as its new one, be it the same as the old one.
+    pub(crate) fn shows(&self, state: TcpState) -> bool {
+        self.path.shown & bit(state) != 0
+    }
+
+    /// Whether one of them has `state` as its old one.
+    pub(crate) fn leaves(&self, state: TcpState) -> bool {
+        self.path.left & bit(state) != 0
+    }
+
+    /// Place of the one that queued our FIN.
+    pub(crate) fn queued_fin(&self) -> Option<usize> {
+        let (one, other) = (self.entered(TcpState::FinWait1), self.entered(TcpState::LastAck));
+        one.into_iter().chain(other).min()
     }
 
     /// Why an event among the proven ones was not seen.

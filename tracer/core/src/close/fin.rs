@@ -12,10 +12,7 @@ use crate::tracker::Connection;
 
 /// Whether our FIN was queued: seen, or implied by the state that was left. `None` where neither tells.
 fn queued(connection: &Connection, continuity: &Continuity) -> bool {
-    let seen = continuity
-        .proven(connection)
-        .any(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
-    seen || connection.end().is_some_and(|end| {
+    continuity.queued_fin().is_some() || connection.end().is_some_and(|end| {
         matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
     })
 }
@@ -29,8 +26,7 @@ pub(super) fn outcome(
     if !queued(connection, continuity) {
         return Claim::Unknown(Reason::DidNotHappen);
     }
-    let entered = continuity.proven(connection).any(|t| t.new == TcpState::FinWait2);
-    if entered || end.old == TcpState::FinWait2 {
+    if continuity.shows(TcpState::FinWait2) || end.old == TcpState::FinWait2 {
         return Claim::known(FinOutcome::Acknowledged, [Evidence::FinWait2]);
     }
     match (all_acked(end), ending.kind.value()) {
@@ -60,9 +56,7 @@ pub(super) fn retransmits(
         return Claim::Unknown(Reason::NotVisible);
     }
     let Some(end) = connection.end() else { return Claim::Unknown(Reason::EndNotSeen) };
-    let queued_at = continuity
-        .proven(connection)
-        .find(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
+    let queued_at = continuity.queued_fin().and_then(|place| connection.trace().get(place));
     let Some(queued_at) = queued_at.map(|trace| trace.at) else {
         let implied = queued(connection, continuity);
         return Claim::Unknown(if implied { continuity.missing } else { Reason::DidNotHappen });

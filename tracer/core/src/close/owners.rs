@@ -50,9 +50,7 @@ pub(super) fn closer(connection: &Connection, continuity: &Continuity) -> Claim<
     {
         return Claim::known(*owner, [Evidence::LockOwned]);
     }
-    let queued_fin = continuity
-        .proven(connection)
-        .any(|t| t.old != t.new && matches!(t.new, TcpState::FinWait1 | TcpState::LastAck));
+    let queued_fin = continuity.queued_fin().is_some();
     Claim::Unknown(match (queued_fin, local_fin_implied(connection)) {
         (true, _) => nobody(connection),
         (false, true) => continuity.missing,

@@ -13,6 +13,12 @@ use crate::tracker::{Connection, SentReset};
 /// A reset that belongs to a connection's end is sent by the function that ends it. Ample.
 const SENT_WITHIN_NS: u64 = 5_000_000;
 
+/// Whether the hook may change anything of how it ended.
+pub(crate) fn may_be_hooked(ending: &Ending, connection: &Connection) -> bool {
+    let sent = connection.hooked().is_some_and(|hooked| hooked.sent.is_some());
+    sent || ending.reset.is_some() || ending.hidden_fin_wait2
+}
+
 /// `ending` with what is known of resets sent.
 pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChange, view: &View) -> Ending {
     let sent = sent(connection, end);

@@ -171,11 +171,7 @@ impl Close<'_> {
     }
 
     fn entered(&self, state: TcpState) -> Option<usize> {
-        let trace = &self.connection.trace();
-        (self.continuity.start..trace.len()).find(|index| {
-            let step = trace[*index];
-            step.new == state && step.old != state
-        })
+        self.continuity.entered(state)
     }
 
     fn at(&self, index: usize) -> MonoNs {

@@ -24,7 +24,7 @@ fn active(connection: &Connection, continuity: &Continuity, ending: &Ending) -> 
         return Claim::Unknown(Reason::HiddenFinWait2);
     }
     let Some(acked_at) = connection.closing().fin_wait2_clock_ns else {
-        let entered = continuity.proven(connection).any(|t| t.new == tracer_common::TcpState::FinWait2);
+        let entered = continuity.shows(tracer_common::TcpState::FinWait2);
         return Claim::Unknown(if entered { Reason::FieldAbsent } else { continuity.missing_inside() });
     };
     if let Some(reason) = last_link(connection, continuity) {
