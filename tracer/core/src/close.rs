@@ -11,13 +11,15 @@ mod reset;
 mod times;
 mod waves;
 
+use std::sync::Arc;
+
 use tracer_common::TcpState;
 
 use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::id::BootId;
-use crate::observation::{Hooks, StateChange};
+use crate::observation::{Hooks, StateChange, Workload};
 use crate::record::{CloseRecord, Dwell, FirstCloser, Role, SeenFrom, Step, Successor};
 use crate::time::MonoNs;
 use crate::tracker::{Audit, Connection, Trace, difference};
@@ -55,10 +57,8 @@ pub(crate) struct Room {
 impl Room {
     /// That of `record`, which nobody needs any more.
     pub(crate) fn of(record: &mut CloseRecord) -> Self {
-        let mut room = Self {
-            dwells: std::mem::take(&mut record.dwells),
-            steps: std::mem::take(&mut record.steps),
-        };
+        let mut room =
+            Self { dwells: std::mem::take(&mut record.dwells), steps: std::mem::take(&mut record.steps) };
         room.dwells.clear();
         room.steps.clear();
         room
@@ -66,7 +66,12 @@ impl Room {
 }
 
 /// The record of `connection`, which has ended or is given up.
-pub(crate) fn record(connection: &Connection, view: &View, room: Room) -> CloseRecord {
+pub(crate) fn record(
+    connection: &Connection,
+    view: &View,
+    workload: Option<Arc<Workload>>,
+    room: Room,
+) -> CloseRecord {
     let continuity = Continuity::of(connection, view.audit, view.seen_until);
     let role = role(connection, &continuity);
     let (end, surroundings) = (connection.end(), connection.surroundings());
@@ -89,7 +94,7 @@ pub(crate) fn record(connection: &Connection, view: &View, room: Room) -> CloseR
         remote: connection.tuple.remote,
         netns: surroundings.netns,
         cgroup: surroundings.cgroup,
-        workload: None,
+        workload,
         uid: surroundings.uid,
         mark: surroundings.mark,
         is_mptcp: surroundings.is_mptcp,

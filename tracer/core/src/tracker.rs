@@ -24,6 +24,7 @@ use hashbrown::HashMap;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
+use self::connection::Ends;
 pub(crate) use self::connection::{Connection, ECONNABORTED, STEPS, difference};
 pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
@@ -291,18 +292,18 @@ impl Tracker {
             return;
         }
         self.received += 1;
-        let known = found.filter(|slot| {
-            !begins(change)
-                && self.table.get(*slot).is_some_and(|connection| connection.may_continue_with(change))
+        let known = found.filter(|_| !begins(change)).and_then(|slot| {
+            let ends = self.table.get(slot)?.continues_with(change)?;
+            Some((slot, ends))
         });
-        let slot = match known {
-            Some(slot) => {
+        let (slot, ends) = match known {
+            Some((slot, ends)) => {
                 self.name_by(slot, key);
-                slot
+                (slot, ends)
             }
-            None => self.begin_connection(key, found, change),
+            None => (self.begin_connection(key, found, change), Ends::Shown),
         };
-        self.step(slot, change);
+        self.step(slot, change, ends);
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
@@ -356,18 +357,19 @@ impl Tracker {
 
     /// Follows the connection no longer.
     fn give_up(&mut self, slot: Slot) {
-        let Some(connection) = self.table.remove(slot) else { return };
+        let Some(connection) = self.table.get(slot) else { return };
         let unfollowed = self.filtered && queue_of(connection.state) == Queue::Opening;
         *(if unfollowed { &mut self.fates.unfollowed } else { &mut self.fates.evicted }) += 1;
+        self.table.remove(slot);
         self.release(slot);
     }
 
-    fn step(&mut self, slot: Slot, change: &StateChange) {
+    fn step(&mut self, slot: Slot, change: &StateChange, ends: Ends) {
         let actor = actor(change);
         let Some(connection) = self.table.get_mut(slot) else { return };
         let broken = connection.last().is_some_and(|last| last.new != change.old);
         let in_old_state_ns = self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
-        let learned = connection.apply(change, actor.value(), &mut self.interned);
+        let learned = connection.apply(change, ends, actor.value(), &mut self.interned);
         let learned = learned || change.old == TcpState::SynRecv;
         let record = in_old_state_ns.map(|in_old_state_ns| {
             Box::new(TransitionRecord {
@@ -435,27 +437,29 @@ impl Tracker {
 
     /// The connection is over, as far as it can be followed.
     fn end(&mut self, slot: Slot) {
-        let Some(connection) = self.table.remove(slot) else { return };
         self.release(slot);
+        let Some(connection) = self.table.get(slot) else { return };
         if connection.is_listener() {
             self.fates.listeners += 1;
-            return;
+        } else {
+            self.fates.closed += 1;
+            let view =
+                View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
+            let workload = self.workloads.of(connection.cgroup());
+            let record = match self.told.pop() {
+                Some(mut told) => {
+                    let room = close::Room::of(&mut told);
+                    *told = close::record(connection, &view, workload, room);
+                    told
+                }
+                None => Box::new(close::record(connection, &view, workload, close::Room::default())),
+            };
+            self.records.push_back(Record::Close(record));
         }
-        self.fates.closed += 1;
-        let view = View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
-        let mut told = self.told.pop();
-        let room = told.as_mut().map(|told| close::Room::of(told)).unwrap_or_default();
-        let mut record = close::record(&connection, &view, room);
-        record.workload = self.workloads.of(connection.cgroup());
-        connection.give_room(&mut self.interned);
-        let record = match told {
-            Some(mut told) => {
-                *told = record;
-                told
-            }
-            None => Box::new(record),
-        };
-        self.records.push_back(Record::Close(record));
+        if let Some(connection) = self.table.get_mut(slot) {
+            connection.give_room(&mut self.interned);
+        }
+        self.table.remove(slot);
     }
 }
 

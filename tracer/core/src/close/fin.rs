@@ -12,9 +12,10 @@ use crate::tracker::Connection;
 
 /// Whether our FIN was queued: seen, or implied by the state that was left. `None` where neither tells.
 fn queued(connection: &Connection, continuity: &Continuity) -> bool {
-    continuity.queued_fin().is_some() || connection.end().is_some_and(|end| {
-        matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
-    })
+    continuity.queued_fin().is_some()
+        || connection.end().is_some_and(|end| {
+            matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::LastAck)
+        })
 }
 
 pub(super) fn outcome(

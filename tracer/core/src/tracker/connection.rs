@@ -59,6 +59,15 @@ pub(crate) struct Connection {
     late: Option<Box<Late>>,
 }
 
+/// What an event shows of a connection's ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// What is known of them
+    Known,
+    /// Something that may not be known yet
+    Shown,
+}
+
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
     pub(crate) fn first_seen(socket: SocketKey, change: &StateChange, interned: &mut Interned) -> Self {
@@ -196,11 +205,17 @@ impl Connection {
                     && positions(change) == self.positions)
     }
 
-    /// Whether `change` can be a later event of this connection, with or without others missing between.
-    pub(crate) fn may_continue_with(&self, change: &StateChange) -> bool {
+    /// Whether `change` can be a later event of this connection, with or without others missing between; and if so, whether
+    /// it shows the ends that are known.
+    pub(crate) fn continues_with(&self, change: &StateChange) -> Option<Ends> {
         let follows = self.state == change.old && self.state != TcpState::Close;
-        (follows || leads_to(self.state, change.old))
-            && (self.tuple.are_those_of(change) || !self.tuple.contradicts(&Tuple::of(change)))
+        if !follows && !leads_to(self.state, change.old) {
+            return None;
+        }
+        if self.tuple.are_those_of(change) {
+            return Some(Ends::Known);
+        }
+        (!self.tuple.contradicts(&Tuple::of(change))).then_some(Ends::Shown)
     }
 
     /// Takes in the next event, and says whether it told something that may decide the group. `actor` is the task that is
@@ -208,11 +223,12 @@ impl Connection {
     pub(crate) fn apply(
         &mut self,
         change: &StateChange,
+        ends: Ends,
         actor: Option<&Owner>,
         interned: &mut Interned,
     ) -> bool {
         self.unlisted = false;
-        let mut learned = !self.tuple.are_those_of(change) && self.learn_tuple(change);
+        let mut learned = ends == Ends::Shown && self.learn_tuple(change);
         if !self.surroundings.stay(change) {
             learned |= self.surround(&self.surroundings.after(change), interned);
         }
@@ -267,8 +283,8 @@ impl Connection {
     }
 
     /// It is over: its room is for others.
-    pub(super) fn give_room(self, interned: &mut Interned) {
-        if let Some(late) = self.late {
+    pub(super) fn give_room(&mut self, interned: &mut Interned) {
+        if let Some(late) = self.late.take() {
             interned.take_back(late);
         }
     }
@@ -510,7 +526,7 @@ mod tests {
             c.tcp.bytes_acked = Some(acked);
             c.tcp.rcv_nxt = Some(77);
             c.tcp.bytes_received = Some(0);
-            connection.apply(&c, None, &mut interned);
+            connection.apply(&c, Ends::Shown, None, &mut interned);
             connection.last().unwrap().space
         };
         assert_eq!(numbered(1, SynSent, Established, 1001, 1), Space::Same);

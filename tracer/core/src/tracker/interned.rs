@@ -22,15 +22,34 @@ const UNSWEPT: usize = 1024;
 struct Values<T> {
     hasher: DefaultHashBuilder,
     values: HashTable<Arc<T>>,
+    /// Those asked for last, by a number that they are likely to differ in
+    recent: [Option<Arc<T>>; RECENT],
     sweep_at: usize,
 }
 
+/// A power of two.
+const RECENT: usize = 64;
+
 impl<T: Copy + Eq + Hash> Values<T> {
     fn new() -> Self {
-        Self { hasher: DefaultHashBuilder::default(), values: HashTable::new(), sweep_at: UNSWEPT }
+        let hasher = DefaultHashBuilder::default();
+        Self { hasher, values: HashTable::new(), recent: [const { None }; RECENT], sweep_at: UNSWEPT }
     }
 
-    fn share(&mut self, value: &T) -> Arc<T> {
+    #[inline]
+    fn share(&mut self, value: &T, number: u64) -> Arc<T> {
+        let way = number as usize % RECENT;
+        match &self.recent[way] {
+            Some(recent) if **recent == *value => recent.clone(),
+            _ => {
+                let shared = self.look_up(value);
+                self.recent[way] = Some(shared.clone());
+                shared
+            }
+        }
+    }
+
+    fn look_up(&mut self, value: &T) -> Arc<T> {
         let hash = self.hasher.hash_one(value);
         if let Some(known) = self.values.find(hash, |known| **known == *value) {
             return known.clone();
@@ -62,11 +81,11 @@ impl Interned {
     }
 
     pub(crate) fn owner(&mut self, owner: &Owner) -> Arc<Owner> {
-        self.owners.share(owner)
+        self.owners.share(owner, owner.pid.0.into())
     }
 
     pub(crate) fn surroundings(&mut self, surroundings: &Surroundings) -> Arc<Surroundings> {
-        self.surroundings.share(surroundings)
+        self.surroundings.share(surroundings, surroundings.cgroup.map_or(0, |cgroup| cgroup.0))
     }
 
     /// Of a connection that begins to close: nothing is known of it.
@@ -106,19 +125,19 @@ mod tests {
     #[test]
     fn the_same_value_is_kept_once() {
         let mut numbers = Values::new();
-        let first = numbers.share(&7_u64);
-        (0..100_000).for_each(|number| drop(numbers.share(&number)));
-        assert!(Arc::ptr_eq(&first, &numbers.share(&7)));
+        let first = numbers.share(&7_u64, 7);
+        (0..100_000).for_each(|number| drop(numbers.share(&number, number)));
+        assert!(Arc::ptr_eq(&first, &numbers.share(&7, 7)));
     }
 
     #[test]
     fn what_nobody_has_any_more_does_not_pile_up() {
         let mut numbers = Values::new();
-        let held: Vec<_> = (0..3000).map(|number| numbers.share(&number)).collect();
-        (3000..100_000).for_each(|number| drop(numbers.share(&number)));
+        let held: Vec<_> = (0..3000).map(|number| numbers.share(&number, number)).collect();
+        (3000..100_000).for_each(|number| drop(numbers.share(&number, number)));
         assert!(numbers.values.len() <= 2 * held.len());
         drop(held);
-        (0..20_000).for_each(|number| drop(numbers.share(&number)));
+        (0..20_000).for_each(|number| drop(numbers.share(&number, number)));
         assert!(numbers.values.len() <= UNSWEPT);
     }
 }

@@ -352,14 +352,16 @@ impl Table {
         (slot != NIL).then_some(slot)
     }
 
-    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Connection> {
-        self.nodes.get(slot as usize)?.as_ref()?;
+    /// Whether it was there.
+    pub(crate) fn remove(&mut self, slot: Slot) -> bool {
+        let Some(node) = self.node_mut(slot) else { return false };
+        let (port, socket) = (node.port, node.connection.socket);
         self.unlink(slot);
-        let node = self.nodes.get_mut(slot as usize)?.take()?;
-        self.ports.give_back(node.port);
-        self.index.remove(node.connection.socket, slot);
+        self.ports.give_back(port);
+        self.index.remove(socket, slot);
+        self.nodes[slot as usize] = None;
         self.free.push(slot);
-        Some(node.connection)
+        true
     }
 
     fn node_mut(&mut self, slot: Slot) -> Option<&mut Node> {
@@ -454,8 +456,8 @@ mod tests {
     fn what_is_removed_is_found_no_more_and_its_place_is_used_again() {
         let mut table = Table::new();
         let slots: Vec<Slot> = (1..=3).map(|n| insert(&mut table, n, Queue::Moving)).collect();
-        assert!(table.remove(slots[1]).is_some());
-        assert!(table.remove(slots[1]).is_none());
+        assert!(table.remove(slots[1]));
+        assert!(!table.remove(slots[1]));
         assert_eq!(table.find(key(2)), None);
         assert_eq!(insert(&mut table, 9, Queue::Moving), slots[1]);
         assert_eq!(table.find(key(9)), Some(slots[1]));
