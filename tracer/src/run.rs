@@ -259,6 +259,7 @@ impl<'a> Run<'a> {
             if !self.limits_reached() {
                 self.show(&mut record)?;
             }
+            self.tracker.take_back(record);
         }
         Ok(())
     }

@@ -41,6 +41,7 @@ pub(super) fn measure(args: &ReplayArgs) -> Result<Taken> {
             tracker.observe(observation);
             while let Some(record) = tracker.next_record() {
                 aggregator.record(&record)?;
+                tracker.take_back(record);
             }
             Ok(())
         })?;
