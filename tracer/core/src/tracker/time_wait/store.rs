@@ -4,8 +4,7 @@
 use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
 
-use hashbrown::DefaultHashBuilder;
-use hashbrown::hash_table::{Entry as IndexEntry, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::entry::Entry;
 use crate::endpoint::Tuple;
@@ -48,10 +47,13 @@ impl Place {
 }
 
 impl Hash for Place {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ports = u64::from(self.ports.0.0) << 16 | u64::from(self.ports.1.0);
         state.write_u64(u64::from(self.netns.0) << 32 | ports);
-        self.local.iter().chain(&self.remote).for_each(|half| state.write_u64(*half));
+        for [high, low] in [self.local, self.remote] {
+            state.write_u128(u128::from(high) << 64 | u128::from(low));
+        }
     }
 }
 
@@ -99,51 +101,44 @@ impl Names {
             && !differ(self.place, other.place)
     }
 
-    fn has(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Address => self.address.is_some(),
-            Kind::Cookie => self.cookie.is_some(),
-            Kind::Place => self.place.is_some(),
+    /// Whether both have the same name of this kind.
+    #[inline]
+    fn share<const KIND: usize>(&self, other: &Names) -> bool {
+        match KIND {
+            ADDRESS => self.address.is_some() && self.address == other.address,
+            COOKIE => self.cookie.is_some() && self.cookie == other.cookie,
+            _ => self.place.is_some() && self.place == other.place,
         }
     }
 
-    /// Whether both have the same name of this kind.
-    fn shares(&self, other: &Names, kind: Kind) -> bool {
-        self.has(kind)
-            && match kind {
-                Kind::Address => self.address == other.address,
-                Kind::Cookie => self.cookie == other.cookie,
-                Kind::Place => self.place == other.place,
-            }
-    }
-
     /// Half a hash of the name of this kind.
-    fn half(&self, kind: Kind, hasher: &DefaultHashBuilder) -> Option<u32> {
-        let hash = match kind {
-            Kind::Address => hasher.hash_one(self.address?),
-            Kind::Cookie => hasher.hash_one(self.cookie?),
-            Kind::Place => hasher.hash_one(self.place?),
+    #[inline]
+    fn half<const KIND: usize>(&self, hasher: &DefaultHashBuilder) -> Option<u32> {
+        let hash = match KIND {
+            ADDRESS => hasher.hash_one(self.address?),
+            COOKIE => hasher.hash_one(self.cookie?),
+            _ => hasher.hash_one(self.place?),
         };
         Some(hash as u32)
     }
 }
 
-/// Of a name.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Address,
-    Cookie,
-    Place,
-}
-
-impl Kind {
-    const ALL: [Self; KINDS] = [Self::Address, Self::Cookie, Self::Place];
-}
-
+/// Kinds of names.
+const ADDRESS: usize = 0;
+const COOKIE: usize = 1;
+const PLACE: usize = 2;
 const KINDS: usize = 3;
 
 fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
+}
+
+/// What a search by several names has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    newest: Option<Serial>,
+    /// Names that are known to lead to one that was found: they need not be looked up
+    by: [bool; KINDS],
 }
 
 #[derive(Debug)]
@@ -205,29 +200,21 @@ impl Store {
 
     /// By address, by cookie or by place: the newest of those that no other name contradicts.
     pub(crate) fn find(&self, names: &Names) -> Option<Serial> {
-        let mut newest = None;
-        // What a name is known to lead to, it need not be looked up for again.
-        let mut led = [false; KINDS];
-        for kind in Kind::ALL {
-            if !led[kind as usize]
-                && let Some((serial, node)) = self.named(kind, names)
-                && node.entry.names.agree(names)
-            {
-                newest = newest.max(Some(serial));
-                led.iter_mut().zip(node.found_by).for_each(|(led, found_by)| *led |= found_by);
-            }
-        }
-        newest
+        let mut found = Found::default();
+        self.follow::<ADDRESS>(names, &mut found);
+        self.follow::<COOKIE>(names, &mut found);
+        self.follow::<PLACE>(names, &mut found);
+        found.newest
     }
 
     pub(crate) fn at_address(&self, address: SockAddr) -> Option<Serial> {
         let names = Names { cookie: None, address: Some(address), place: None };
-        self.named(Kind::Address, &names).map(|(serial, _)| serial)
+        self.named::<ADDRESS>(&names).map(|(serial, _)| serial)
     }
 
     pub(crate) fn at_place(&self, place: Place) -> Option<Serial> {
         let names = Names { cookie: None, address: None, place: Some(place) };
-        self.named(Kind::Place, &names).map(|(serial, _)| serial)
+        self.named::<PLACE>(&names).map(|(serial, _)| serial)
     }
 
     /// Its number, and the one that was at its place until now.
@@ -247,9 +234,9 @@ impl Store {
         };
         self.link(self.newest, slot);
         self.newest = slot;
-        self.lead(Kind::Address, &names, slot);
-        self.lead(Kind::Cookie, &names, slot);
-        let displaced = self.lead(Kind::Place, &names, slot);
+        self.lead::<ADDRESS>(&names, slot);
+        self.lead::<COOKIE>(&names, slot);
+        let displaced = self.lead::<PLACE>(&names, slot);
         (Serial { number, slot }, displaced)
     }
 
@@ -261,10 +248,14 @@ impl Store {
         own.address = own.address.or(names.address);
         own.place = own.place.or(names.place);
         let (own, found_by) = (*own, node.found_by);
-        for kind in Kind::ALL {
-            if !found_by[kind as usize] {
-                self.lead(kind, &own, serial.slot);
-            }
+        if !found_by[ADDRESS] {
+            self.lead::<ADDRESS>(&own, serial.slot);
+        }
+        if !found_by[COOKIE] {
+            self.lead::<COOKIE>(&own, serial.slot);
+        }
+        if !found_by[PLACE] {
+            self.lead::<PLACE>(&own, serial.slot);
         }
         self.get_mut(serial)
     }
@@ -283,14 +274,14 @@ impl Store {
         if newer == NIL {
             self.newest = older;
         }
-        for kind in Kind::ALL {
-            if found_by[kind as usize]
-                && let Some(half) = names.half(kind, &self.hasher)
-                && let Ok(entry) =
-                    self.index[kind as usize].find_entry(spread(half), |entry| *entry == (half, serial.slot))
-            {
-                entry.remove();
-            }
+        if found_by[ADDRESS] {
+            self.forget::<ADDRESS>(&names, serial.slot);
+        }
+        if found_by[COOKIE] {
+            self.forget::<COOKIE>(&names, serial.slot);
+        }
+        if found_by[PLACE] {
+            self.forget::<PLACE>(&names, serial.slot);
         }
     }
 
@@ -317,44 +308,61 @@ impl Store {
         }
     }
 
+    /// The name of this kind may lead to a newer one.
+    #[inline]
+    fn follow<const KIND: usize>(&self, names: &Names, found: &mut Found) {
+        if !found.by[KIND]
+            && let Some((serial, node)) = self.named::<KIND>(names)
+            && node.entry.names.agree(names)
+        {
+            if found.newest.is_none_or(|newest| newest.number < serial.number) {
+                found.newest = Some(serial);
+            }
+            for kind in 0..KINDS {
+                found.by[kind] |= node.found_by[kind];
+            }
+        }
+    }
+
     /// To which one the name of this kind leads.
-    fn named(&self, kind: Kind, names: &Names) -> Option<(Serial, &Node)> {
-        let half = names.half(kind, &self.hasher)?;
-        let is_it = |slot| self.node(slot).is_some_and(|node| names.shares(&node.entry.names, kind));
-        let index = &self.index[kind as usize];
-        let slot = index.find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
+    #[inline]
+    fn named<const KIND: usize>(&self, names: &Names) -> Option<(Serial, &Node)> {
+        let half = names.half::<KIND>(&self.hasher)?;
+        let is_it = |slot| self.node(slot).is_some_and(|node| names.share::<KIND>(&node.entry.names));
+        let slot = self.index[KIND].find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
         self.node(slot).map(|node| (Serial { number: node.number, slot }, node))
     }
 
     /// The name of this kind leads to `slot` from now on, and no longer to the one that is returned.
-    fn lead(&mut self, kind: Kind, names: &Names, slot: Slot) -> Option<Serial> {
-        let half = names.half(kind, &self.hasher)?;
+    fn lead<const KIND: usize>(&mut self, names: &Names, slot: Slot) -> Option<Serial> {
+        let half = names.half::<KIND>(&self.hasher)?;
+        if let Some(node) = self.node_mut(slot) {
+            node.found_by[KIND] = true;
+        }
         let nodes = &self.nodes;
         let is_it = |slot: Slot| {
             let node = nodes.get(slot as usize).and_then(Option::as_ref);
-            node.is_some_and(|node| names.shares(&node.entry.names, kind))
+            node.is_some_and(|node| names.share::<KIND>(&node.entry.names))
         };
-        let found = self.index[kind as usize].entry(
-            spread(half),
-            |(other, slot)| *other == half && is_it(*slot),
-            |(half, _)| spread(*half),
-        );
-        let before = match found {
-            IndexEntry::Occupied(mut entry) => Some(core::mem::replace(&mut entry.get_mut().1, slot)),
-            IndexEntry::Vacant(entry) => {
-                entry.insert((half, slot));
-                None
-            }
+        let index = &mut self.index[KIND];
+        let Some((_, led)) = index.find_mut(spread(half), |(other, slot)| *other == half && is_it(*slot))
+        else {
+            index.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
+            return None;
         };
-        let before = before.and_then(|slot| {
-            let node = self.node_mut(slot)?;
-            node.found_by[kind as usize] = false;
-            Some(Serial { number: node.number, slot })
-        });
-        if let Some(node) = self.node_mut(slot) {
-            node.found_by[kind as usize] = true;
+        let slot = core::mem::replace(led, slot);
+        let node = self.node_mut(slot)?;
+        node.found_by[KIND] = false;
+        Some(Serial { number: node.number, slot })
+    }
+
+    /// The name of this kind leads to `slot` no longer.
+    fn forget<const KIND: usize>(&mut self, names: &Names, slot: Slot) {
+        if let Some(half) = names.half::<KIND>(&self.hasher)
+            && let Ok(entry) = self.index[KIND].find_entry(spread(half), |entry| *entry == (half, slot))
+        {
+            entry.remove();
         }
-        before
     }
 }
 
