@@ -176,8 +176,7 @@ impl Tracker {
 
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
-        let time_wait = |record| Record::TimeWait(Box::new(record));
-        self.records.pop_front().or_else(|| self.time_waits.next_record().map(time_wait))
+        self.records.pop_front().or_else(|| self.time_waits.next_record().map(Record::TimeWait))
     }
 
     /// Takes back a record that has been told: its room is for the next.

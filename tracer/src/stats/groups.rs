@@ -1,13 +1,13 @@
 //! Into which group a connection falls. The user chooses by what; how many groups there can be is bounded. What does not fit
 //! falls into `other`, which is always there, and is counted.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use finwait_core::observation::{Comm, Workload};
 use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
 use finwait_core::{GroupId, NetNs, OpenConnection, Port, TcpState};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use ipnet::IpNet;
 
 use super::family::Label;
@@ -37,8 +37,6 @@ pub enum Dimension {
     /// Network namespace
     Netns,
 }
-
-const DIMENSIONS: usize = 7;
 
 impl Dimension {
     /// The label's name.
@@ -82,11 +80,9 @@ impl Default for Grouping {
     }
 }
 
-/// One label's value, cheap to compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One label's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
-    /// Not grouped by
-    Unused,
     Unknown,
     None,
     Role(Role),
@@ -98,24 +94,86 @@ enum Slot {
     Netns(NetNs),
 }
 
-/// A value for each of [`Grouping::by`], in that order; the rest is unused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key([Slot; DIMENSIONS]);
+/// The values of all dimensions take so many words at most: [`Slot::Comm`] takes three, [`Slot::Container`] two.
+const WORDS: usize = 10;
 
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().take_while(|slot| **slot != Slot::Unused).for_each(|slot| slot.hash(state));
+/// A word that says what kind of value it is of.
+const fn small(kind: u64, value: u32) -> u64 {
+    kind << 32 | value as u64
+}
+
+/// A value for each of [`Grouping::by`], in that order, as words that are quick to hash and to compare.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    words: [u64; WORDS],
+    len: usize,
+}
+
+/// As the hash: only what the key is long.
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && (0..self.len.min(WORDS)).all(|at| self.words[at] == other.words[at])
     }
 }
 
-/// What of a connection decides its group.
-struct Facts<'a> {
-    role: Option<Role>,
-    local: Endpoint,
-    remote: Endpoint,
-    netns: Option<NetNs>,
-    owner: Option<Comm>,
-    workload: Option<&'a Workload>,
+impl Key {
+    const EMPTY: Self = Self { words: [0; WORDS], len: 0 };
+
+    #[inline]
+    fn word(&mut self, word: u64) {
+        if let Some(next) = self.words.get_mut(self.len) {
+            *next = word;
+            self.len += 1;
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, slot: Slot) {
+        match slot {
+            Slot::Unknown => self.word(small(0, 0)),
+            Slot::None => self.word(small(0, 1)),
+            Slot::Role(role) => self.word(small(1, role as u32)),
+            Slot::Port(port) => self.word(small(2, u32::from(port.0))),
+            Slot::Unit(number) => self.word(small(3, number)),
+            Slot::Peer(place) => self.word(small(4, place)),
+            Slot::Netns(netns) => self.word(small(5, netns.0)),
+            Slot::Comm(comm) => self.comm(comm),
+            Slot::Container(digits) => {
+                let mut bytes = [0; 16];
+                bytes[..CONTAINER_DIGITS].copy_from_slice(&digits);
+                let bytes = u128::from_le_bytes(bytes);
+                self.word(small(7, (bytes >> 64) as u32));
+                self.word(bytes as u64);
+            }
+        }
+    }
+
+    fn comm(&mut self, comm: Comm) {
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(comm.as_bytes()).for_each(|(byte, of_comm)| *byte = *of_comm);
+        let bytes = u128::from_le_bytes(bytes);
+        self.word(small(6, 0));
+        self.word(bytes as u64);
+        self.word((bytes >> 64) as u64);
+    }
+
+    #[inline]
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        let mut state = hasher.build_hasher();
+        // Two at a time are hashed at once; what is not used is 0.
+        for pair in self.words.chunks_exact(2).take(self.len.div_ceil(2)) {
+            state.write_u128(u128::from(pair[0]) << 64 | u128::from(pair[1]));
+        }
+        state.finish()
+    }
+}
+
+/// That of which the group is asked.
+#[derive(Clone, Copy, Debug)]
+enum Subject<'a> {
+    Ended(&'a CloseRecord),
+    Open(&'a OpenConnection<'a>),
 }
 
 /// What fits nowhere.
@@ -147,7 +205,9 @@ impl finwait_core::Grouping for SharedGroups {
 #[derive(Debug)]
 pub(super) struct Groups {
     grouping: Grouping,
-    by_key: HashMap<Key, GroupId>,
+    hasher: DefaultHashBuilder,
+    /// Groups by the hash of their key
+    by_key: HashTable<(Key, GroupId)>,
     labels: Vec<Arc<[Label]>>,
     units: HashMap<Arc<str>, u32>,
     unit_names: Vec<Arc<str>>,
@@ -161,7 +221,8 @@ impl Groups {
         let other = grouping.by.iter().map(|dimension| (dimension.label().into(), OTHER.into())).collect();
         Self {
             grouping,
-            by_key: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
+            by_key: HashTable::new(),
             labels: vec![other],
             units: HashMap::new(),
             unit_names: Vec::new(),
@@ -171,7 +232,7 @@ impl Groups {
 
     /// The group of a connection that has ended.
     pub(super) fn of(&mut self, close: &CloseRecord) -> GroupId {
-        let group = self.find(&Facts::of_close(close));
+        let group = self.find(Subject::Ended(close));
         group.unwrap_or_else(|| {
             self.overflows += 1;
             OTHER_GROUP
@@ -180,27 +241,39 @@ impl Groups {
 
     /// The group of one that has not.
     fn of_open(&mut self, connection: &OpenConnection<'_>) -> GroupId {
-        let facts = Facts::of_open(connection);
         // Up to 6.15 a child shows its ports only when it is established: no group of its own for that moment.
-        if connection.state() == TcpState::SynRecv && facts.local.port.is_none() {
+        if connection.state() == TcpState::SynRecv && connection.local().port.is_none() {
             return OTHER_GROUP;
         }
-        self.find(&facts).unwrap_or(OTHER_GROUP)
+        self.find(Subject::Open(connection)).unwrap_or(OTHER_GROUP)
     }
 
     /// Made where it is new; `None` where it does not fit.
-    fn find(&mut self, facts: &Facts<'_>) -> Option<GroupId> {
-        let key = self.key(facts)?;
-        if let Some(group) = self.by_key.get(&key) {
-            return Some(*group);
+    fn find(&mut self, subject: Subject<'_>) -> Option<GroupId> {
+        let mut key = Key::EMPTY;
+        for place in 0..self.grouping.by.len() {
+            key.push(self.slot(self.grouping.by[place], subject)?);
         }
+        let hash = key.hash(&self.hasher);
+        match self.by_key.find(hash, |(other, _)| *other == key) {
+            Some((_, group)) => Some(*group),
+            None => self.make(key, hash, subject),
+        }
+    }
+
+    #[cold]
+    fn make(&mut self, key: Key, hash: u64, subject: Subject<'_>) -> Option<GroupId> {
         if self.by_key.len() >= self.grouping.max_groups {
             return None;
         }
-        let labels = self.label(&key);
+        let mut labels = Vec::with_capacity(self.grouping.by.len());
+        for dimension in self.grouping.by.clone() {
+            let slot = self.slot(dimension, subject)?;
+            labels.push((dimension.label().into(), self.value(dimension, slot).into()));
+        }
         let group = GroupId(self.labels.len() as u32);
-        self.labels.push(labels);
-        self.by_key.insert(key, group);
+        self.labels.push(labels.into());
+        self.by_key.insert_unique(hash, (key, group), |(key, _)| key.hash(&self.hasher));
         Some(group)
     }
 
@@ -224,24 +297,21 @@ impl Groups {
     }
 
     /// `None` where not even the name of a label can be kept.
-    fn key(&mut self, facts: &Facts<'_>) -> Option<Key> {
-        let mut key = [Slot::Unused; DIMENSIONS];
-        for (place, slot) in key.iter_mut().enumerate().take(self.grouping.by.len()) {
-            *slot = match self.grouping.by[place] {
-                Dimension::Role => facts.role.map_or(Slot::Unknown, Slot::Role),
-                Dimension::Service => facts.service(),
-                Dimension::Process => facts.owner.map_or(Slot::Unknown, Slot::Comm),
-                Dimension::Container => facts.container(),
-                Dimension::Unit => self.unit(facts)?,
-                Dimension::Peer => self.peer(facts),
-                Dimension::Netns => facts.netns.map_or(Slot::Unknown, Slot::Netns),
-            };
-        }
-        Some(Key(key))
+    #[inline(always)]
+    fn slot(&mut self, dimension: Dimension, subject: Subject<'_>) -> Option<Slot> {
+        Some(match dimension {
+            Dimension::Role => subject.role().map_or(Slot::Unknown, Slot::Role),
+            Dimension::Service => subject.service(),
+            Dimension::Process => subject.owner().map_or(Slot::Unknown, |owner| Slot::Comm(owner.comm)),
+            Dimension::Container => subject.container(),
+            Dimension::Unit => self.unit(subject)?,
+            Dimension::Peer => self.peer(subject),
+            Dimension::Netns => subject.netns().map_or(Slot::Unknown, Slot::Netns),
+        })
     }
 
-    fn unit(&mut self, facts: &Facts<'_>) -> Option<Slot> {
-        let Some(workload) = facts.workload else { return Some(Slot::Unknown) };
+    fn unit(&mut self, subject: Subject<'_>) -> Option<Slot> {
+        let Some(workload) = subject.workload() else { return Some(Slot::Unknown) };
         let Some(unit) = workload.unit.as_deref() else { return Some(Slot::None) };
         if let Some(number) = self.units.get(unit) {
             return Some(Slot::Unit(*number));
@@ -255,15 +325,15 @@ impl Groups {
         Some(Slot::Unit(number))
     }
 
-    fn peer(&self, facts: &Facts<'_>) -> Slot {
-        let Some(address) = facts.remote.addr else { return Slot::Unknown };
+    fn peer(&self, subject: Subject<'_>) -> Slot {
+        let Some(address) = subject.remote().addr else { return Slot::Unknown };
         let named = self.grouping.peers.iter().position(|peer| peer.net.contains(&address));
         named.map_or(Slot::None, |place| Slot::Peer(place as u32))
     }
 
-    fn label(&self, key: &Key) -> Arc<[Label]> {
-        let value = |dimension: Dimension, slot: Slot| match slot {
-            Slot::Unused | Slot::Unknown => UNKNOWN.to_owned(),
+    fn value(&self, dimension: Dimension, slot: Slot) -> String {
+        match slot {
+            Slot::Unknown => UNKNOWN.to_owned(),
             // A peer in no named network is one of the others.
             Slot::None if dimension == Dimension::Peer => OTHER.to_owned(),
             Slot::None => NONE.to_owned(),
@@ -274,52 +344,73 @@ impl Groups {
             Slot::Unit(number) => self.unit_names[number as usize].to_string(),
             Slot::Peer(place) => self.grouping.peers[place as usize].name.clone(),
             Slot::Netns(netns) => netns.to_string(),
-        };
-        let by = self.grouping.by.iter().zip(key.0);
-        by.map(|(by, slot)| (by.label().into(), value(*by, slot).into())).collect()
+        }
     }
 }
 
-impl<'a> Facts<'a> {
-    fn of_close(close: &'a CloseRecord) -> Self {
-        let owners =
-            [close.opener.value(), close.acceptor.value(), close.closer.value(), close.holder.as_ref()];
-        Self {
-            role: close.role.value().copied(),
-            local: close.local,
-            remote: close.remote,
-            netns: close.netns,
-            owner: owners.into_iter().flatten().next().map(|owner: &Owner| owner.comm),
-            workload: close.workload.as_deref(),
+impl<'a> Subject<'a> {
+    fn role(self) -> Option<Role> {
+        match self {
+            Self::Ended(close) => close.role.value().copied(),
+            // A listener is of the service that it waits for.
+            Self::Open(open) => {
+                let listens = open.state() == TcpState::Listen;
+                open.role().or(listens.then_some(Role::Accepted))
+            }
         }
     }
 
-    fn of_open(connection: &'a OpenConnection<'_>) -> Self {
-        // A listener is of the service that it waits for.
-        let listens = connection.state() == TcpState::Listen;
-        Self {
-            role: connection.role().or(listens.then_some(Role::Accepted)),
-            local: connection.local(),
-            remote: connection.remote(),
-            netns: connection.netns(),
-            owner: connection.owner().map(|owner| owner.comm),
-            workload: connection.workload(),
+    fn local(self) -> Endpoint {
+        match self {
+            Self::Ended(close) => close.local,
+            Self::Open(open) => open.local(),
+        }
+    }
+
+    fn remote(self) -> Endpoint {
+        match self {
+            Self::Ended(close) => close.remote,
+            Self::Open(open) => open.remote(),
+        }
+    }
+
+    fn netns(self) -> Option<NetNs> {
+        match self {
+            Self::Ended(close) => close.netns,
+            Self::Open(open) => open.netns(),
+        }
+    }
+
+    fn owner(self) -> Option<&'a Owner> {
+        match self {
+            Self::Ended(close) => {
+                let known = close.opener.value().or(close.acceptor.value()).or(close.closer.value());
+                known.or(close.holder.as_ref())
+            }
+            Self::Open(open) => open.owner(),
+        }
+    }
+
+    fn workload(self) -> Option<&'a Workload> {
+        match self {
+            Self::Ended(close) => close.workload.as_deref(),
+            Self::Open(open) => open.workload(),
         }
     }
 
     /// The port of the end that accepted; where both opened, neither is a service's.
-    fn service(&self) -> Slot {
+    fn service(self) -> Slot {
         let port = |end: Endpoint| end.port.map_or(Slot::Unknown, Slot::Port);
-        match self.role {
-            Some(Role::Opened) => port(self.remote),
-            Some(Role::Accepted) => port(self.local),
+        match self.role() {
+            Some(Role::Opened) => port(self.remote()),
+            Some(Role::Accepted) => port(self.local()),
             Some(Role::OpenedBoth) => Slot::None,
             None => Slot::Unknown,
         }
     }
 
-    fn container(&self) -> Slot {
-        let Some(workload) = self.workload else { return Slot::Unknown };
+    fn container(self) -> Slot {
+        let Some(workload) = self.workload() else { return Slot::Unknown };
         let digits = workload.container.as_ref().and_then(|id| id.as_bytes().first_chunk());
         digits.map_or(Slot::None, |digits| Slot::Container(*digits))
     }

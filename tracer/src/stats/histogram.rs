@@ -18,9 +18,29 @@ const LOWEST: i32 = -240;
 /// Buckets from there to that of the longest, `u64::MAX` ns.
 const BUCKETS: usize = 514;
 
-/// The longest durations that the buckets from [`LOWEST`] on hold, in nanoseconds.
-static LONGEST_NS: LazyLock<[u64; BUCKETS]> =
-    LazyLock::new(|| std::array::from_fn(|i| (upper_bound_seconds(LOWEST + i as i32) * 1e9) as u64));
+/// Equal parts of the way from a power of two to the next. They are narrower than any bucket there, so a part has one bound
+/// at most.
+const PARTS: usize = 32;
+
+/// Where buckets end.
+struct Bounds {
+    /// The longest durations that the buckets from [`LOWEST`] on hold, in nanoseconds
+    longest: [u64; BUCKETS],
+    /// How many buckets from that of a power of two on end before a part: the same at every power
+    before: [u8; PARTS],
+}
+
+static BOUNDS_NS: LazyLock<Bounds> = LazyLock::new(|| {
+    let longest: [u64; BUCKETS] =
+        std::array::from_fn(|i| (upper_bound_seconds(LOWEST + i as i32) * 1e9) as u64);
+    let power = 40; // any that is not so small that its bounds are few
+    let ends = &longest[power * PER_OCTAVE as usize..][..=PER_OCTAVE as usize];
+    let before = |part: usize| {
+        let start = (1 << power) + ((part as u64) << power) / PARTS as u64;
+        ends.iter().filter(|end| **end < start).count() as u8
+    };
+    Bounds { longest, before: std::array::from_fn(before) }
+});
 
 /// Upper bounds of the buckets of one doubling, between 1 and 2.
 static BOUNDS: LazyLock<[f64; PER_OCTAVE as usize]> =
@@ -45,7 +65,7 @@ impl Histogram {
         self.sum_ns += u128::from(ns);
         match index(ns) {
             None => self.zero += 1,
-            Some(index) => *self.bucket_mut(index) += 1,
+            Some(index) => self.count_in(index, 1),
         }
     }
 
@@ -55,7 +75,7 @@ impl Histogram {
         self.sum_ns += other.sum_ns;
         self.zero += other.zero;
         for (index, count) in other.buckets() {
-            *self.bucket_mut(index) += count;
+            self.count_in(index, count);
         }
     }
 
@@ -121,7 +141,17 @@ impl Histogram {
         None
     }
 
-    fn bucket_mut(&mut self, index: i32) -> &mut u64 {
+    #[inline]
+    fn count_in(&mut self, index: i32, more: u64) {
+        // Below the first it wraps around to where there is none.
+        match self.buckets.get_mut(index.wrapping_sub(self.first) as u32 as usize) {
+            Some(bucket) => *bucket += more,
+            None => self.widen(index, more),
+        }
+    }
+
+    #[cold]
+    fn widen(&mut self, index: i32, count: u64) {
         if self.buckets.is_empty() {
             self.first = index;
         }
@@ -134,7 +164,7 @@ impl Histogram {
         if place >= self.buckets.len() {
             self.buckets.resize(place + 1, 0);
         }
-        &mut self.buckets[place]
+        self.buckets[place] += count;
     }
 }
 
@@ -147,11 +177,13 @@ pub fn upper_bound_seconds(index: i32) -> f64 {
 
 /// The bucket for `ns`; `None` for 0.
 fn index(ns: u64) -> Option<i32> {
-    let longest = &*LONGEST_NS;
+    let bounds = &*BOUNDS_NS;
+    let power = ns.checked_ilog2()?;
     // The bucket of 2^n ns: since a second is between 2^29 and 2^30 ns, it is the 8·n-th.
-    let near = (ns.checked_ilog2()? * PER_OCTAVE as u32) as usize;
-    let beyond = longest[near..].iter().take_while(|longest| **longest < ns).count();
-    Some(LOWEST + (near + beyond) as i32)
+    let near = (power * PER_OCTAVE as u32) as usize;
+    let part = (ns << (63 - power) >> 58) as usize % PARTS;
+    let near = near + usize::from(bounds.before[part]);
+    Some(LOWEST + (near + usize::from(bounds.longest[near] < ns)) as i32)
 }
 
 #[cfg(test)]
@@ -175,6 +207,18 @@ mod tests {
                 seconds <= upper_bound_seconds(index) && seconds > upper_bound_seconds(index - 1),
                 "{ns}"
             );
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_the_first_that_does_not_end_before() {
+        let longest = &BOUNDS_NS.longest;
+        for end in longest.iter().copied().chain((0..64).map(|power| 1 << power)) {
+            for ns in [end.saturating_sub(1), end, end.saturating_add(1)].into_iter().filter(|ns| *ns > 0) {
+                let near = (ns.ilog2() * PER_OCTAVE as u32) as usize;
+                let beyond = longest[near..].iter().take_while(|longest| **longest < ns).count();
+                assert_eq!(index(ns), Some(LOWEST + (near + beyond) as i32), "{ns}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, ResetDirection, 
 use finwait_core::{MonoNs, TcpState};
 
 use super::histogram::{Histogram, SCALE};
-use super::summary::{CLOSING_STATES, narrow};
+use super::summary::{CLOSING_STATES, closing_place, narrow};
 
 /// Length of an interval.
 pub const INTERVAL_NS: u64 = 10_000_000_000;
@@ -81,8 +81,7 @@ impl History {
             None => {}
         }
         for dwell in &close.dwells {
-            let place = CLOSING_STATES.iter().position(|state| *state == dwell.state);
-            if let (Some(place), Some(ns)) = (place, dwell.duration_ns.value()) {
+            if let (Some(place), Some(ns)) = (closing_place(dwell.state), dwell.duration_ns.value()) {
                 interval.durations[place].record(*ns);
             }
         }
@@ -93,8 +92,7 @@ impl History {
         let Some(ended) = record.ended.value() else { return };
         let Some(interval) = self.at(ended.latest) else { return };
         let mut take = |state, span| {
-            let place = CLOSING_STATES.iter().position(|closing| *closing == state);
-            if let (Some(place), Some(ns)) = (place, narrow(span).value()) {
+            if let (Some(place), Some(ns)) = (closing_place(state), narrow(span).value()) {
                 interval.durations[place].record(*ns);
             }
         };
@@ -107,6 +105,16 @@ impl History {
     /// The interval of `at`; `None` of what is older than all that is kept.
     fn at(&mut self, at: MonoNs) -> Option<&mut Interval> {
         let start = MonoNs(at.0 - at.0 % INTERVAL_NS);
+        let oldest_kept = start.0.saturating_sub(INTERVAL_NS * (KEPT as u64 - 1));
+        match self.0.front().is_some_and(|oldest| oldest.start.0 >= oldest_kept) {
+            true if self.0.back().is_some_and(|newest| newest.start == start) => {
+                self.0.back_mut().map(Arc::make_mut)
+            }
+            _ => self.seek(start),
+        }
+    }
+
+    fn seek(&mut self, start: MonoNs) -> Option<&mut Interval> {
         // What ends comes nearly in order.
         let place = self.0.iter().rposition(|interval| interval.start <= start);
         let place = match place {

@@ -74,9 +74,30 @@ impl Measure {
     }
 
     pub(super) fn of_state(state: TcpState) -> Option<Self> {
-        CLOSING_STATES.iter().position(|closing| *closing == state).map(Self::State)
+        closing_place(state).map(Self::State)
     }
 }
+
+/// Place in [`CLOSING_STATES`].
+pub(super) const fn closing_place(state: TcpState) -> Option<usize> {
+    Some(match state {
+        TcpState::FinWait1 => 0,
+        TcpState::FinWait2 => 1,
+        TcpState::Closing => 2,
+        TcpState::CloseWait => 3,
+        TcpState::LastAck => 4,
+        TcpState::TimeWait => 5,
+        _ => return None,
+    })
+}
+
+const _: () = {
+    let mut place = 0;
+    while place < CLOSING_STATES.len() {
+        assert!(matches!(closing_place(CLOSING_STATES[place]), Some(found) if found == place));
+        place += 1;
+    }
+};
 
 /// Durations whose length is not proven, by measure and reason. They are in no distribution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,15 +328,16 @@ impl Distribution {
     /// The slowest of the minute and of the one before are its exemplars.
     fn take(&mut self, ns: u64, note: &Note<'_>) {
         self.histogram.record(ns);
-        let exemplar = Exemplar { conn_id: note.id, at: note.at, seconds: ns as f64 / 1e9, wall: note.wall };
+        let seconds = ns as f64 / 1e9;
+        let exemplar = |at| Exemplar { conn_id: note.id, at, seconds, wall: note.wall };
         match self.exemplars.last_mut() {
             Some(slowest) if note.at.0.saturating_sub(slowest.at.0) < EXEMPLAR_NS => {
-                if slowest.seconds < exemplar.seconds {
-                    *slowest = Exemplar { at: slowest.at, ..exemplar };
+                if slowest.seconds < seconds {
+                    *slowest = exemplar(slowest.at);
                 }
             }
             _ => {
-                self.exemplars.push(exemplar);
+                self.exemplars.push(exemplar(note.at));
                 self.keep_newest();
             }
         }

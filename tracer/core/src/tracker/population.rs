@@ -28,42 +28,49 @@ pub struct OpenConnection<'a> {
 
 impl OpenConnection<'_> {
     /// Its state.
+    #[inline]
     #[must_use]
     pub fn state(&self) -> TcpState {
         self.connection.state
     }
 
     /// Which end opened.
+    #[inline]
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         self.role
     }
 
     /// Local end.
+    #[inline]
     #[must_use]
     pub fn local(&self) -> Endpoint {
         self.connection.tuple.local
     }
 
     /// Remote end.
+    #[inline]
     #[must_use]
     pub fn remote(&self) -> Endpoint {
         self.connection.tuple.remote
     }
 
     /// Network namespace.
+    #[inline]
     #[must_use]
     pub fn netns(&self) -> Option<NetNs> {
         self.connection.netns()
     }
 
     /// Who opened it, or accepted, or closed, or had a descriptor of it, in this order.
+    #[inline]
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
         self.connection.known_owner()
     }
 
     /// What its cgroup is called.
+    #[inline]
     #[must_use]
     pub fn workload(&self) -> Option<&Workload> {
         self.workload.map(Arc::as_ref)

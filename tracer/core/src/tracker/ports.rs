@@ -1,9 +1,10 @@
 //! Which connections hold ephemeral ports, by where they go. connect() may give the same local port to connections that go
 //! elsewhere: ports run out for one namespace, local address and remote end at a time (`__inet_hash_connect`, 6.18).
 
+use core::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::id::{NetNs, Port};
 use crate::record::Role;
@@ -16,7 +17,7 @@ const SPACES: usize = 65_536;
 const EPHEMERAL: Port = Port(32_768);
 
 /// What a local port is free or taken for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortSpace {
     /// Network namespace
     pub netns: NetNs,
@@ -24,6 +25,23 @@ pub struct PortSpace {
     pub local: IpAddr,
     /// Remote end
     pub remote: (IpAddr, Port),
+}
+
+fn bits(addr: IpAddr) -> u128 {
+    match addr {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl Hash for PortSpace {
+    /// In whole words: a space is looked up for every connection.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(bits(self.local));
+        state.write_u128(bits(self.remote.0));
+        state.write_u64(u64::from(self.netns.0) << 32 | u64::from(self.remote.1.0));
+    }
 }
 
 impl PortSpace {
@@ -85,7 +103,9 @@ struct Use {
 pub(super) struct Ports {
     uses: Vec<Use>,
     free: Vec<u32>,
-    by_space: HashMap<PortSpace, u32>,
+    hasher: DefaultHashBuilder,
+    /// Places in `uses` by the hash of their space
+    by_space: HashTable<u32>,
     elsewhere: u64,
 }
 
@@ -93,13 +113,14 @@ impl Ports {
     /// A connection in `space` takes a port. Whether this end `opened` it is not known of one that was there before finwait:
     /// that counts once another shows that this end opens connections to there.
     pub(super) fn take(&mut self, space: PortSpace, opened: bool) -> Held {
-        let place = match self.by_space.get(&space) {
+        let hash = self.hasher.hash_one(space);
+        let place = match self.by_space.find(hash, |place| is_of(&self.uses, *place, &space)) {
             Some(place) => *place,
             None if self.by_space.len() >= SPACES => {
                 self.elsewhere += 1;
                 return Held::ELSEWHERE;
             }
-            None => self.insert(space),
+            None => self.insert(space, hash),
         };
         if let Some(taken) = self.uses.get_mut(place as usize) {
             taken.connections += 1;
@@ -115,7 +136,11 @@ impl Ports {
         }
         let Some(taken) = self.uses.get_mut(held.0 as usize) else { return };
         taken.connections = taken.connections.saturating_sub(1);
-        if taken.connections == 0 && self.by_space.remove(&taken.space).is_some() {
+        if taken.connections == 0
+            && let Ok(found) =
+                self.by_space.find_entry(self.hasher.hash_one(taken.space), |place| *place == held.0)
+        {
+            found.remove();
             self.free.push(held.0);
         }
     }
@@ -126,7 +151,7 @@ impl Ports {
         held.map(|taken| (taken.space, taken.connections, taken.opened))
     }
 
-    fn insert(&mut self, space: PortSpace) -> u32 {
+    fn insert(&mut self, space: PortSpace, hash: u64) -> u32 {
         let taken = Use { space, connections: 0, opened: false };
         let place = match self.free.pop() {
             Some(place) => {
@@ -138,9 +163,15 @@ impl Ports {
                 (self.uses.len() - 1) as u32
             }
         };
-        self.by_space.insert(space, place);
+        let (uses, hasher) = (&self.uses, &self.hasher);
+        let hash_of = |place: &u32| uses.get(*place as usize).map_or(0, |taken| hasher.hash_one(taken.space));
+        self.by_space.insert_unique(hash, place, hash_of);
         place
     }
+}
+
+fn is_of(uses: &[Use], place: u32, space: &PortSpace) -> bool {
+    uses.get(place as usize).is_some_and(|taken| taken.space == *space)
 }
 
 #[cfg(test)]

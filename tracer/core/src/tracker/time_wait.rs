@@ -61,7 +61,7 @@ pub(crate) struct TimeWaits {
     dump: Option<Dump>,
     /// Newest time-wait socket that was armed and could not be kept or told from others
     unmatched_until: Option<MonoNs>,
-    records: VecDeque<TimeWaitRecord>,
+    records: VecDeque<Box<TimeWaitRecord>>,
     newest: MonoNs,
 }
 
@@ -73,7 +73,7 @@ impl TimeWaits {
             settle_ns,
             boot: BootId::default(),
             hooks: Hooks::default(),
-            store: Store::default(),
+            store: Store::new(),
             ports: Ports::default(),
             settling: VecDeque::new(),
             dump: None,
@@ -87,7 +87,7 @@ impl TimeWaits {
         (self.boot, self.hooks) = (host.boot_id, host.hooks);
     }
 
-    pub(crate) fn next_record(&mut self) -> Option<TimeWaitRecord> {
+    pub(crate) fn next_record(&mut self) -> Option<Box<TimeWaitRecord>> {
         self.records.pop_front()
     }
 
@@ -118,30 +118,25 @@ impl TimeWaits {
         if !self.watches() {
             return;
         }
-        let origin = origin(connection, self.boot, from_fin_wait2);
-        self.newest = self.newest.max(origin.at);
+        let at = connection.last_seen_at();
+        self.newest = self.newest.max(at);
         let names = names(connection);
-        let early = self.early(&names, &origin);
-        if early.is_none() && origin.from_fin_wait2.value().is_none() {
+        let before = before_last(connection);
+        let early = self.early(&names, before);
+        if early.is_none() && from_fin_wait2.is_none_or(|claim| claim.value().is_none()) {
             return;
         }
-        let serial = match early {
-            Some(serial) => {
-                self.store.learn(serial, &names);
-                serial
-            }
-            None => self.insert(Entry::new(names, origin.at), audit),
-        };
-        let Some(entry) = self.store.get_mut(serial) else { return };
-        entry.last_at = entry.last_at.max(origin.at);
-        entry.origin = Some(origin);
+        let serial = early.unwrap_or_else(|| self.insert(Entry::new(names, at), audit));
+        let Some(entry) = self.store.learn(serial, &names) else { return };
+        entry.last_at = entry.last_at.max(at);
+        entry.origin = Some(origin(connection, self.boot, before, from_fin_wait2));
         if entry.port == Held::NOTHING
             && let Some(space) = PortSpace::of(connection, role)
         {
             entry.port = self.ports.take(space, role.is_some());
         }
         if entry.end.is_some() || !entry.existed() {
-            self.settle(serial);
+            queue(&mut self.settling, serial, entry);
         }
     }
 
@@ -161,14 +156,13 @@ impl TimeWaits {
             TimeWaitChange::Armed => self.armed(&names, event, audit),
             TimeWaitChange::Disarmed | TimeWaitChange::Expired => {
                 let Some(serial) = self.store.find(&names) else { return };
-                self.store.learn(serial, &names);
-                let Some(entry) = self.store.get_mut(serial) else { return };
+                let Some(entry) = self.store.learn(serial, &names) else { return };
                 match event.change {
                     TimeWaitChange::Expired => entry.expire(event),
                     _ => entry.disarm(event),
                 }
                 if entry.end.is_some() {
-                    self.settle(serial);
+                    queue(&mut self.settling, serial, entry);
                 }
             }
         }
@@ -184,7 +178,7 @@ impl TimeWaits {
         let hooked = self.hooks.time_wait != TimeWaitSource::Sweep;
         if let Some(entry) = self.store.get_mut(serial) {
             entry.answer(event.at, hooked);
-            self.settle(serial);
+            queue(&mut self.settling, serial, entry);
         }
     }
 
@@ -194,7 +188,7 @@ impl TimeWaits {
             return;
         }
         let Some(place) = Place::of(connection.netns(), &connection.tuple) else { return };
-        let Some(serial) = self.store.at_place(&place) else { return };
+        let Some(serial) = self.store.at_place(place) else { return };
         let taker = taker(connection, change);
         let sweep = self.hooks.time_wait == TimeWaitSource::Sweep;
         let id = connection.id(self.boot);
@@ -212,7 +206,7 @@ impl TimeWaits {
             }
         }
         entry.taker = entry.taker.or(Some(taker));
-        self.settle(serial);
+        queue(&mut self.settling, serial, entry);
     }
 
     /// A dump of time-wait sockets begins.
@@ -258,7 +252,7 @@ impl TimeWaits {
             if let Some(entry) = self.store.get_mut(serial) {
                 let cause = if sweep { missed(entry) } else { Claim::Unknown(Reason::HookLoss) };
                 entry.vanish(end.at, cause, Evidence::SocketDump);
-                self.settle(serial);
+                queue(&mut self.settling, serial, entry);
             }
         }
     }
@@ -266,21 +260,22 @@ impl TimeWaits {
     /// No event before `at` can still come: what ended long enough before is told, once every loss up to then is known.
     pub(crate) fn advance(&mut self, at: MonoNs, audit: &Audit) {
         while let Some(serial) = self.settling.front().copied() {
-            let moment = self.store.get(serial).and_then(|entry| {
-                let origin = entry.origin.as_ref().map(|origin| origin.at);
-                entry.end.as_ref().map(|end| end.at).or(origin.filter(|_| !entry.existed()))
-            });
-            if let Some(moment) = moment {
-                let settled = moment.plus(self.settle_ns);
-                if settled > at || !audit.covers(settled) {
+            if let Some(entry) = self.store.get_mut(serial) {
+                let moment = match (&entry.end, &entry.origin) {
+                    (Some(end), _) => Some(end.at),
+                    (None, Some(origin)) if !entry.existed() => Some(origin.at),
+                    _ => None,
+                };
+                let settled = moment.map(|moment| moment.plus(self.settle_ns));
+                if settled.is_some_and(|settled| settled > at || !audit.covers(settled)) {
                     return;
                 }
-                self.conclude(serial, audit);
+                entry.queued = false;
+                if moment.is_some() {
+                    self.conclude(serial, audit);
+                }
             }
             self.settling.pop_front();
-            if let Some(entry) = self.store.get_mut(serial) {
-                entry.queued = false;
-            }
         }
     }
 
@@ -295,14 +290,10 @@ impl TimeWaits {
 
     /// Its settling time is over: tells what ended, or never was.
     fn conclude(&mut self, serial: Serial, audit: &Audit) {
-        let never = self
-            .store
-            .get(serial)
-            .filter(|entry| entry.end.is_none())
-            .and_then(|entry| self.court(audit).never(entry, self.unmatched_until));
-        if let Some(cause) = never
-            && let Some(entry) = self.store.get_mut(serial)
-        {
+        let court = self.court(audit);
+        let Some(entry) = self.store.get_mut(serial) else { return };
+        if entry.end.is_none() {
+            let Some(cause) = court.never(entry, self.unmatched_until) else { return };
             entry.end = Some(End {
                 at: entry.last_at,
                 cause,
@@ -313,32 +304,23 @@ impl TimeWaits {
                 vanished: false,
             });
         }
-        if self.store.get(serial).is_some_and(|entry| entry.end.is_some()) {
-            self.give_up(serial, audit);
-        }
+        self.give_up(serial, audit);
     }
 
     /// Follows the entry no longer. One without a connection has nothing to tell.
     fn give_up(&mut self, serial: Serial, audit: &Audit) {
-        let Some(entry) = self.store.remove(serial) else { return };
+        let court = self.court(audit);
+        let Some(entry) = self.store.get(serial) else { return };
         self.ports.give_back(entry.port);
         match &entry.origin {
-            Some(origin) => self.records.push_back(self.court(audit).record(&entry, origin)),
+            Some(origin) => self.records.push_back(Box::new(court.record(entry, origin))),
             None => self.unmatched_until = self.unmatched_until.max(Some(entry.since)),
         }
+        self.store.remove(serial);
     }
 
     fn court<'a>(&self, audit: &'a Audit) -> Court<'a> {
         Court { audit, hooks: self.hooks, settle_ns: self.settle_ns, now: self.newest }
-    }
-
-    fn settle(&mut self, serial: Serial) {
-        if let Some(entry) = self.store.get_mut(serial)
-            && !entry.queued
-        {
-            entry.queued = true;
-            self.settling.push_back(serial);
-        }
     }
 
     fn insert(&mut self, entry: Entry, audit: &Audit) -> Serial {
@@ -347,8 +329,12 @@ impl TimeWaits {
         {
             self.give_up(oldest, audit);
         }
-        self.displace(&entry.names, entry.since);
-        self.store.insert(entry)
+        let since = entry.since;
+        let (serial, displaced) = self.store.insert(entry);
+        if let Some(displaced) = displaced {
+            self.displace(displaced, since);
+        }
+        serial
     }
 
     /// Its timer was set. Another's at the same address is over.
@@ -363,26 +349,20 @@ impl TimeWaits {
         {
             self.vanish(serial, event.at, Evidence::TimeWaitHook);
         }
-        let serial = match found {
-            Some(serial) => {
-                self.store.learn(serial, names);
-                serial
-            }
-            None => self.insert(Entry::new(*names, event.at), audit),
-        };
-        if let Some(entry) = self.store.get_mut(serial) {
+        let serial = found.unwrap_or_else(|| self.insert(Entry::new(*names, event.at), audit));
+        if let Some(entry) = self.store.learn(serial, names) {
             entry.arm(event);
         }
     }
 
     /// What the hooks saw of it before its connection's CLOSE.
-    fn early(&mut self, names: &Names, origin: &Origin) -> Option<Serial> {
+    fn early(&mut self, names: &Names, before: MonoNs) -> Option<Serial> {
         let serial = self.store.find(names)?;
         let entry = self.store.get(serial)?;
         if entry.origin.is_some() {
             return None;
         }
-        if entry.since < origin.before {
+        if entry.since < before {
             // An earlier connection's, whose CLOSE was lost; but what came last may be this one's.
             self.unmatched_until = self.unmatched_until.max(Some(entry.last_at));
             self.store.remove(serial);
@@ -391,11 +371,9 @@ impl TimeWaits {
         Some(serial)
     }
 
-    /// A time-wait socket whose place another socket had until now is gone.
-    fn displace(&mut self, names: &Names, at: MonoNs) {
-        if let Some(serial) = names.place.and_then(|place| self.store.at_place(&place))
-            && self.store.get(serial).is_some_and(|entry| entry.origin.is_some() && entry.end.is_none())
-        {
+    /// A time-wait socket at whose place there is another one now is gone.
+    fn displace(&mut self, serial: Serial, at: MonoNs) {
+        if self.store.get(serial).is_some_and(|entry| entry.origin.is_some() && entry.end.is_none()) {
             // What was seen of the later one until now may have been taken for this one's.
             self.unmatched_until = self.unmatched_until.max(Some(at));
             self.vanish(serial, at, Evidence::SameTuple);
@@ -410,8 +388,16 @@ impl TimeWaits {
         };
         if let Some(entry) = self.store.get_mut(serial).filter(|entry| entry.end.is_none()) {
             entry.vanish(at, Claim::Unknown(reason), proof);
-            self.settle(serial);
+            queue(&mut self.settling, serial, entry);
         }
+    }
+}
+
+/// Once its settling time is over, it is to be looked at.
+fn queue(settling: &mut VecDeque<Serial>, serial: Serial, entry: &mut Entry) {
+    if !entry.queued {
+        entry.queued = true;
+        settling.push_back(serial);
     }
 }
 
@@ -465,9 +451,18 @@ fn names(connection: &Connection) -> Names {
     Names { cookie, address: None, place: Place::of(connection.netns(), &connection.tuple) }
 }
 
-fn origin(connection: &Connection, boot: BootId, from_fin_wait2: Option<Claim<bool>>) -> Origin {
+/// The event before the last one.
+fn before_last(connection: &Connection) -> MonoNs {
+    connection.trace().iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.at)
+}
+
+fn origin(
+    connection: &Connection,
+    boot: BootId,
+    before: MonoNs,
+    from_fin_wait2: Option<Claim<bool>>,
+) -> Origin {
     let end = connection.end();
-    let before = connection.trace().iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.at);
     Origin {
         id: connection.id(boot),
         family: connection.family,

@@ -1,33 +1,68 @@
 //! The entries of the time-wait table, in the order in which they came, and the names by which they are found. It does
 //! not judge what happens to them.
 
+use core::hash::{BuildHasher, Hash, Hasher};
 use core::net::IpAddr;
-use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::entry::Entry;
-use crate::endpoint::{Tuple, canonical};
+use crate::endpoint::Tuple;
 use crate::id::{Cookie, NetNs, Port, SockAddr};
 use crate::observation::{SocketKind, SocketRow, Subject};
 use crate::record::Endpoint;
 
-/// Number of an entry: later ones are greater.
-pub(crate) type Serial = u64;
+/// An entry: later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Serial {
+    number: u64,
+    /// Where it is; another one may come to be there
+    slot: Slot,
+}
+
+/// Place of an entry in the store.
+type Slot = u32;
+
+const NIL: Slot = Slot::MAX;
 
 /// Where a connection is, all parts known. At any time a namespace has one socket there, time-wait sockets included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Addresses are 16 bytes, IPv4 as mapped: quick to hash and to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     netns: NetNs,
-    local: (IpAddr, Port),
-    remote: (IpAddr, Port),
+    ports: (Port, Port),
+    local: [u64; 2],
+    remote: [u64; 2],
 }
 
 impl Place {
     pub(crate) fn of(netns: Option<NetNs>, tuple: &Tuple) -> Option<Self> {
         let end = |end: Endpoint| Some((end.addr?, end.port?));
-        Some(Self { netns: netns?, local: end(tuple.local)?, remote: end(tuple.remote)? })
+        Some(Self::between(netns?, end(tuple.local)?, end(tuple.remote)?))
     }
+
+    fn between(netns: NetNs, local: (IpAddr, Port), remote: (IpAddr, Port)) -> Self {
+        Self { netns, ports: (local.1, remote.1), local: bits(local.0), remote: bits(remote.0) }
+    }
+}
+
+impl Hash for Place {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ports = u64::from(self.ports.0.0) << 16 | u64::from(self.ports.1.0);
+        state.write_u64(u64::from(self.netns.0) << 32 | ports);
+        for [high, low] in [self.local, self.remote] {
+            state.write_u128(u128::from(high) << 64 | u128::from(low));
+        }
+    }
+}
+
+fn bits(addr: IpAddr) -> [u64; 2] {
+    let bits = match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
 }
 
 /// What an event or a row tells of which time-wait socket it means.
@@ -42,25 +77,19 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of_subject(subject: &Subject) -> Self {
         let mini = subject.kind == SocketKind::TimeWait;
-        let end = |addr: Option<IpAddr>, port| Some((canonical(addr?), port?));
+        let end = |addr: Option<IpAddr>, port: Option<Port>| Some((addr?, port?));
         let place = || {
-            Some(Place {
-                netns: subject.netns?,
-                local: end(subject.local_addr, subject.local_port)?,
-                remote: end(subject.remote_addr, subject.remote_port)?,
-            })
+            let local = end(subject.local_addr, subject.local_port)?;
+            Some(Place::between(subject.netns?, local, end(subject.remote_addr, subject.remote_port)?))
         };
         Self { cookie: subject.cookie, address: subject.sock_addr.filter(|_| mini), place: place() }
     }
 
     pub(crate) fn of_row(row: &SocketRow) -> Self {
-        let end = |addr, port: Option<Port>| Some((canonical(addr), port?));
+        let end = |addr, port: Option<Port>| Some((addr, port?));
         let place = || {
-            Some(Place {
-                netns: row.netns,
-                local: end(row.local_addr, row.local_port)?,
-                remote: end(row.remote_addr, row.remote_port)?,
-            })
+            let local = end(row.local_addr, row.local_port)?;
+            Some(Place::between(row.netns, local, end(row.remote_addr, row.remote_port)?))
         };
         Self { cookie: row.cookie, address: None, place: place() }
     }
@@ -71,107 +100,276 @@ impl Names {
             && !differ(self.address, other.address)
             && !differ(self.place, other.place)
     }
+
+    /// Whether both have the same name of this kind.
+    #[inline]
+    fn share<const KIND: usize>(&self, other: &Names) -> bool {
+        match KIND {
+            ADDRESS => self.address.is_some() && self.address == other.address,
+            COOKIE => self.cookie.is_some() && self.cookie == other.cookie,
+            _ => self.place.is_some() && self.place == other.place,
+        }
+    }
+
+    /// Half a hash of the name of this kind.
+    #[inline]
+    fn half<const KIND: usize>(&self, hasher: &DefaultHashBuilder) -> Option<u32> {
+        let hash = match KIND {
+            ADDRESS => hasher.hash_one(self.address?),
+            COOKIE => hasher.hash_one(self.cookie?),
+            _ => hasher.hash_one(self.place?),
+        };
+        Some(hash as u32)
+    }
 }
+
+/// Kinds of names.
+const ADDRESS: usize = 0;
+const COOKIE: usize = 1;
+const PLACE: usize = 2;
+const KINDS: usize = 3;
 
 fn differ<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     matches!((one, other), (Some(one), Some(other)) if one != other)
 }
 
-/// See the module.
-#[derive(Debug, Default)]
+/// What a search by several names has come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    newest: Option<Serial>,
+    /// Names that are known to lead to one that was found: they need not be looked up
+    by: [bool; KINDS],
+}
+
+#[derive(Debug)]
+struct Node {
+    entry: Entry,
+    number: u64,
+    older: Slot,
+    newer: Slot,
+    /// Which of its names lead to it, by kind: the last that came by a name has it
+    found_by: [bool; KINDS],
+}
+
+/// What a time-wait socket takes, beside nine bytes for each of its names.
+const _: () = assert!(size_of::<Option<Node>>() <= 640);
+
+/// See the module. Names are indexed by eight bytes each: half a hash, by which they are found and moved, and the slot. The
+/// hash is seeded, so nobody can choose names that fall together.
+#[derive(Debug)]
 pub(crate) struct Store {
-    entries: BTreeMap<Serial, Box<Entry>>,
-    next: Serial,
-    by_cookie: HashMap<Cookie, Serial>,
-    by_address: HashMap<SockAddr, Serial>,
-    by_place: HashMap<Place, Serial>,
+    nodes: Vec<Option<Node>>,
+    free: Vec<Slot>,
+    oldest: Slot,
+    newest: Slot,
+    next: u64,
+    hasher: DefaultHashBuilder,
+    index: [HashTable<(u32, Slot)>; KINDS],
 }
 
 impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            oldest: NIL,
+            newest: NIL,
+            next: 0,
+            hasher: DefaultHashBuilder::default(),
+            index: [const { HashTable::new() }; KINDS],
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len() - self.free.len()
     }
 
     pub(crate) fn get(&self, serial: Serial) -> Option<&Entry> {
-        self.entries.get(&serial).map(Box::as_ref)
+        let node = self.node(serial.slot)?;
+        (node.number == serial.number).then_some(&node.entry)
     }
 
     pub(crate) fn get_mut(&mut self, serial: Serial) -> Option<&mut Entry> {
-        self.entries.get_mut(&serial).map(Box::as_mut)
+        let node = self.node_mut(serial.slot)?;
+        (node.number == serial.number).then_some(&mut node.entry)
     }
 
+    /// The oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Serial, &Entry)> {
-        self.entries.iter().map(|(serial, entry)| (*serial, entry.as_ref()))
+        let from = |slot: Slot| Some((slot, self.node(slot)?));
+        core::iter::successors(from(self.oldest), move |(_, node)| from(node.newer))
+            .map(|(slot, node)| (Serial { number: node.number, slot }, &node.entry))
     }
 
     /// By address, by cookie or by place: the newest of those that no other name contradicts.
     pub(crate) fn find(&self, names: &Names) -> Option<Serial> {
-        let by_address = names.address.and_then(|address| self.by_address.get(&address));
-        let by_cookie = names.cookie.and_then(|cookie| self.by_cookie.get(&cookie));
-        let by_place = names.place.and_then(|place| self.by_place.get(&place));
-        [by_address, by_cookie, by_place]
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|serial| self.get(*serial).is_some_and(|entry| entry.names.agree(names)))
-            .max()
+        let mut found = Found::default();
+        self.follow::<ADDRESS>(names, &mut found);
+        self.follow::<COOKIE>(names, &mut found);
+        self.follow::<PLACE>(names, &mut found);
+        found.newest
     }
 
     pub(crate) fn at_address(&self, address: SockAddr) -> Option<Serial> {
-        self.by_address.get(&address).copied()
+        let names = Names { cookie: None, address: Some(address), place: None };
+        self.named::<ADDRESS>(&names).map(|(serial, _)| serial)
     }
 
-    pub(crate) fn at_place(&self, place: &Place) -> Option<Serial> {
-        self.by_place.get(place).copied()
+    pub(crate) fn at_place(&self, place: Place) -> Option<Serial> {
+        let names = Names { cookie: None, address: None, place: Some(place) };
+        self.named::<PLACE>(&names).map(|(serial, _)| serial)
     }
 
-    pub(crate) fn insert(&mut self, entry: Entry) -> Serial {
-        let serial = self.next;
+    /// Its number, and the one that was at its place until now.
+    pub(crate) fn insert(&mut self, entry: Entry) -> (Serial, Option<Serial>) {
+        let (number, names) = (self.next, entry.names);
         self.next += 1;
-        let names = entry.names;
-        self.entries.insert(serial, Box::new(entry));
-        self.index(serial, &names);
-        serial
+        let node = Node { entry, number, older: self.newest, newer: NIL, found_by: [false; KINDS] };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.nodes[slot as usize] = Some(node);
+                slot
+            }
+            None => {
+                self.nodes.push(Some(node));
+                (self.nodes.len() - 1) as Slot
+            }
+        };
+        self.link(self.newest, slot);
+        self.newest = slot;
+        self.lead::<ADDRESS>(&names, slot);
+        self.lead::<COOKIE>(&names, slot);
+        let displaced = self.lead::<PLACE>(&names, slot);
+        (Serial { number, slot }, displaced)
     }
 
     /// The entry is known by these names too.
-    pub(crate) fn learn(&mut self, serial: Serial, names: &Names) {
-        let Some(entry) = self.get_mut(serial) else { return };
-        entry.names.cookie = entry.names.cookie.or(names.cookie);
-        entry.names.address = entry.names.address.or(names.address);
-        entry.names.place = entry.names.place.or(names.place);
-        let names = entry.names;
-        self.index(serial, &names);
+    pub(crate) fn learn(&mut self, serial: Serial, names: &Names) -> Option<&mut Entry> {
+        let node = self.node_mut(serial.slot).filter(|node| node.number == serial.number)?;
+        let own = &mut node.entry.names;
+        own.cookie = own.cookie.or(names.cookie);
+        own.address = own.address.or(names.address);
+        own.place = own.place.or(names.place);
+        let (own, found_by) = (*own, node.found_by);
+        if !found_by[ADDRESS] {
+            self.lead::<ADDRESS>(&own, serial.slot);
+        }
+        if !found_by[COOKIE] {
+            self.lead::<COOKIE>(&own, serial.slot);
+        }
+        if !found_by[PLACE] {
+            self.lead::<PLACE>(&own, serial.slot);
+        }
+        self.get_mut(serial)
     }
 
-    pub(crate) fn remove(&mut self, serial: Serial) -> Option<Box<Entry>> {
-        let entry = self.entries.remove(&serial)?;
-        let names = &entry.names;
-        if let Some(cookie) = names.cookie.filter(|name| self.by_cookie.get(name) == Some(&serial)) {
-            self.by_cookie.remove(&cookie);
+    pub(crate) fn remove(&mut self, serial: Serial) {
+        let place = self.nodes.get_mut(serial.slot as usize);
+        let Some(place) = place.filter(|node| node.as_ref().is_some_and(|node| node.number == serial.number))
+        else {
+            return;
+        };
+        let Some(Node { entry: Entry { names, .. }, older, newer, found_by, .. }) = place else { return };
+        let (names, older, newer, found_by) = (*names, *older, *newer, *found_by);
+        *place = None;
+        self.free.push(serial.slot);
+        self.link(older, newer);
+        if newer == NIL {
+            self.newest = older;
         }
-        if let Some(address) = names.address.filter(|name| self.by_address.get(name) == Some(&serial)) {
-            self.by_address.remove(&address);
+        if found_by[ADDRESS] {
+            self.forget::<ADDRESS>(&names, serial.slot);
         }
-        if let Some(place) = names.place.filter(|name| self.by_place.get(name) == Some(&serial)) {
-            self.by_place.remove(&place);
+        if found_by[COOKIE] {
+            self.forget::<COOKIE>(&names, serial.slot);
         }
-        Some(entry)
+        if found_by[PLACE] {
+            self.forget::<PLACE>(&names, serial.slot);
+        }
     }
 
     pub(crate) fn oldest(&self) -> Option<Serial> {
-        self.entries.first_key_value().map(|(serial, _)| *serial)
+        self.node(self.oldest).map(|node| Serial { number: node.number, slot: self.oldest })
     }
 
-    fn index(&mut self, serial: Serial, names: &Names) {
-        if let Some(cookie) = names.cookie {
-            self.by_cookie.insert(cookie, serial);
+    fn node(&self, slot: Slot) -> Option<&Node> {
+        self.nodes.get(slot as usize)?.as_ref()
+    }
+
+    fn node_mut(&mut self, slot: Slot) -> Option<&mut Node> {
+        self.nodes.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// `newer` comes right after `older`.
+    fn link(&mut self, older: Slot, newer: Slot) {
+        match self.node_mut(older) {
+            Some(node) => node.newer = newer,
+            None => self.oldest = newer,
         }
-        if let Some(address) = names.address {
-            self.by_address.insert(address, serial);
-        }
-        if let Some(place) = names.place {
-            self.by_place.insert(place, serial);
+        if let Some(node) = self.node_mut(newer) {
+            node.older = older;
         }
     }
+
+    /// The name of this kind may lead to a newer one.
+    #[inline]
+    fn follow<const KIND: usize>(&self, names: &Names, found: &mut Found) {
+        if !found.by[KIND]
+            && let Some((serial, node)) = self.named::<KIND>(names)
+            && node.entry.names.agree(names)
+        {
+            if found.newest.is_none_or(|newest| newest.number < serial.number) {
+                found.newest = Some(serial);
+            }
+            for kind in 0..KINDS {
+                found.by[kind] |= node.found_by[kind];
+            }
+        }
+    }
+
+    /// To which one the name of this kind leads.
+    #[inline]
+    fn named<const KIND: usize>(&self, names: &Names) -> Option<(Serial, &Node)> {
+        let half = names.half::<KIND>(&self.hasher)?;
+        let is_it = |slot| self.node(slot).is_some_and(|node| names.share::<KIND>(&node.entry.names));
+        let slot = self.index[KIND].find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
+        self.node(slot).map(|node| (Serial { number: node.number, slot }, node))
+    }
+
+    /// The name of this kind leads to `slot` from now on, and no longer to the one that is returned.
+    fn lead<const KIND: usize>(&mut self, names: &Names, slot: Slot) -> Option<Serial> {
+        let half = names.half::<KIND>(&self.hasher)?;
+        if let Some(node) = self.node_mut(slot) {
+            node.found_by[KIND] = true;
+        }
+        let nodes = &self.nodes;
+        let is_it = |slot: Slot| {
+            let node = nodes.get(slot as usize).and_then(Option::as_ref);
+            node.is_some_and(|node| names.share::<KIND>(&node.entry.names))
+        };
+        let index = &mut self.index[KIND];
+        let Some((_, led)) = index.find_mut(spread(half), |(other, slot)| *other == half && is_it(*slot))
+        else {
+            index.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
+            return None;
+        };
+        let slot = core::mem::replace(led, slot);
+        let node = self.node_mut(slot)?;
+        node.found_by[KIND] = false;
+        Some(Serial { number: node.number, slot })
+    }
+
+    /// The name of this kind leads to `slot` no longer.
+    fn forget<const KIND: usize>(&mut self, names: &Names, slot: Slot) {
+        if let Some(half) = names.half::<KIND>(&self.hasher)
+            && let Ok(entry) = self.index[KIND].find_entry(spread(half), |entry| *entry == (half, slot))
+        {
+            entry.remove();
+        }
+    }
+}
+
+/// The table takes a place from the low bits and tells neighbours apart by the high ones.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }

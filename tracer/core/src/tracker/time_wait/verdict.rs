@@ -7,7 +7,7 @@
 use tracer_common::TcpState;
 
 use super::entry::{Entry, Origin, Taker};
-use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
+use crate::claim::{Claim, Evidence, Reason};
 use crate::observation::{CallSite, Hooks, TimeWaitSource};
 use crate::record::{Owner, TimeWaitEnd, TimeWaitRecord, WaveTime};
 use crate::time::MonoNs;
@@ -276,9 +276,7 @@ fn span(from: &Claim<WaveTime>, to: &Claim<WaveTime>) -> Claim<(u64, u64)> {
     };
     let at_least = to.earliest.since(from.latest).unwrap_or(0);
     match to.latest.since(from.earliest) {
-        Some(at_most) => {
-            Claim::Known { value: (at_least, at_most), evidence: other.iter().fold(*one, EvidenceSet::with) }
-        }
+        Some(at_most) => Claim::Known { value: (at_least, at_most), evidence: one.union(*other) },
         None => Claim::Unknown(Reason::TimeBackwards),
     }
 }
