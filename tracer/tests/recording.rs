@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use finwait_core::Observation;
+use tracer::recording::frame::Packing;
 use tracer::recording::{Encoder, Found, Recorder, RecorderConfig, Scan};
 use tracer::sink::Tap;
 use tracer::source::{FileSource, Polled, Source};
@@ -222,7 +223,7 @@ fn what_is_written_today_is_version_1() {
         let mut scan = Scan::new(Cursor::new(bytes));
         assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
         let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
-        assert!(header.packed);
+        assert_eq!(header.packing, Packing::Zstd);
         let payload = zstd::bulk::decompress(&payload, header.unpacked as usize).unwrap();
         assert_eq!(payload, encoder.payload(), "{name}");
     }

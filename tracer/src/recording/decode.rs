@@ -2,17 +2,19 @@
 //! read is bounded by its length.
 
 use finwait_core::observation::{
-    AcceptEvent, CgroupNames, Comm, Counters, DumpBegin, DumpEnd, Family, Hooks, Host, Numbered, PortBounds,
+    AcceptEvent, CgroupNames, Counters, DumpBegin, DumpEnd, Family, Hooks, Host, Numbered, PortBounds,
     ReasonName, ResetEvent, Resumed, RetransmitEvent, SocketRow, StateChange, Stream, Subject, Sysctls, Task,
     TimeWaitEvent, Watermark, Workload,
 };
-use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, Pid, TcpState, WallNs};
+use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, TcpState, WallNs};
 
 use super::layout::{
-    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject,
-    each_frequent_field, each_rare_field, each_row_field, each_subject_field, kind, row, subject_of,
+    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, RAREST_FIELDS, SLOTS, TASK, blank_change, blank_row,
+    blank_subject, each_frequent_field, each_rare_field, each_rarest_field, each_row_field,
+    each_subject_field, kind, row, subject_of,
 };
-use super::wire::{Fault, Field, Input};
+use super::tasks::Tasks;
+use super::wire::{Fault, Field, Input, Read};
 use crate::source::room::Room;
 
 /// Reads payloads one after another; it keeps nothing of one for the next but room.
@@ -20,14 +22,15 @@ use crate::source::room::Room;
 pub struct Decoder {
     last_at: u64,
     streams: Vec<(Stream, u64)>,
+    /// Of earlier frames as well
     slots: Vec<StateChange>,
+    /// Slots that this frame took
     filled: usize,
     /// The slot of the last transition
     last_slot: Option<usize>,
     last_subject: Subject,
     last_row: SocketRow,
-    tasks: Vec<Task>,
-    tasks_filled: usize,
+    tasks: Tasks,
     room: Room,
 }
 
@@ -49,8 +52,7 @@ impl Default for Decoder {
             last_slot: None,
             last_subject: blank_subject(),
             last_row: blank_row(),
-            tasks: Vec::new(),
-            tasks_filled: 0,
+            tasks: Tasks::default(),
             room: Room::default(),
         }
     }
@@ -75,13 +77,11 @@ impl Decoder {
     pub fn begin(&mut self, count: u32) -> Place {
         self.last_at = 0;
         self.streams.clear();
-        self.slots.clear();
         self.filled = 0;
         self.last_slot = None;
         self.last_subject = blank_subject();
         self.last_row = blank_row();
         self.tasks.clear();
-        self.tasks_filled = 0;
         Place { at: 0, left: count }
     }
 
@@ -98,79 +98,108 @@ impl Decoder {
     ) -> Result<(), Fault> {
         let mut input = Input::new(payload.get(place.at..).ok_or(Fault::Short)?);
         for _ in 0..place.left.min(limit) {
-            let observation = self.observation(&mut input)?;
-            batch.push(observation);
+            self.observation(&mut input, batch).map_err(|fault| *fault)?;
             place.left -= 1;
         }
         place.at = payload.len() - input.len();
         if place.left > 0 || input.is_empty() { Ok(()) } else { Err(Fault::Long) }
     }
 
-    fn observation(&mut self, input: &mut Input<'_>) -> Result<Observation, Fault> {
-        Ok(match input.byte()? {
-            kind::STATE_CHANGE => Observation::StateChange(self.change(input)?),
+    fn observation(&mut self, input: &mut Input<'_>, batch: &mut Vec<Observation>) -> Read<()> {
+        let observation = match input.byte()? {
+            // Put where they go at once: an observation of any kind is large.
+            kind::STATE_CHANGE => {
+                let change = self.change(input)?;
+                batch.push(Observation::StateChange(change));
+                return Ok(());
+            }
+            kind::TIME_WAIT => {
+                let event = self.time_wait(input)?;
+                batch.push(Observation::TimeWait(event));
+                return Ok(());
+            }
+            kind::ACCEPT => {
+                let event = self.accept(input)?;
+                batch.push(Observation::Accept(event));
+                return Ok(());
+            }
+            other => self.rare(other, input)?,
+        };
+        batch.push(observation);
+        Ok(())
+    }
+
+    fn rare(&mut self, kind: u8, input: &mut Input<'_>) -> Read<Observation> {
+        Ok(match kind {
             kind::HOST => Observation::Host(self.host(input)?),
             kind::CLOCK => Observation::Clock(self.clock(input)?),
             kind::WATERMARK => Observation::Watermark(Watermark { at: self.at(input)? }),
             kind::COUNTERS => Observation::Counters(self.counters(input)?),
             kind::RESET => Observation::Reset(Box::new(self.reset(input)?)),
             kind::RETRANSMIT => Observation::Retransmit(Box::new(self.retransmit(input)?)),
-            kind::ACCEPT => Observation::Accept(Box::new(self.accept(input)?)),
-            kind::TIME_WAIT => Observation::TimeWait(Box::new(self.time_wait(input)?)),
             kind::DUMP_BEGIN => Observation::DumpBegin(self.dump_begin(input)?),
             kind::SOCKET => Observation::Socket(Box::new(self.row(input)?)),
             kind::DUMP_END => Observation::DumpEnd(self.dump_end(input)?),
             kind::CGROUP => Observation::Cgroup(Box::new(cgroup(input)?)),
             kind::RESUMED => Observation::Resumed(Box::new(self.resumed(input)?)),
-            _ => return Err(Fault::Bad("the kind of an observation")),
+            _ => return Err(&Fault::Bad("the kind of an observation")),
         })
     }
 
-    #[inline]
-    fn at(&mut self, input: &mut Input<'_>) -> Result<MonoNs, Fault> {
+    #[inline(always)]
+    fn at(&mut self, input: &mut Input<'_>) -> Read<MonoNs> {
         self.last_at = input.difference(self.last_at)?;
         Ok(MonoNs(self.last_at))
     }
 
-    #[inline]
-    fn numbered(&mut self, input: &mut Input<'_>) -> Result<(Stream, u64), Fault> {
-        let index: usize = match input.small("a stream")? {
-            0 => {
-                let cpu = input.small("a CPU")?;
-                let program = layout::program(input.byte()?)?;
-                self.streams.push((Stream { cpu, program, depth: input.byte()? }, 0));
-                self.streams.len()
-            }
-            known => known,
-        };
-        let (stream, last) = self.streams.get_mut(index - 1).ok_or(Fault::Bad("a stream"))?;
+    #[inline(always)]
+    fn numbered(&mut self, input: &mut Input<'_>) -> Read<(Stream, u64)> {
+        let mut index: usize = input.small(&Fault::Bad("a stream"))?;
+        if index == 0 {
+            *input = self.new_stream(*input)?;
+            index = self.streams.len();
+        }
+        let (stream, last) = self.streams.get_mut(index - 1).ok_or(&Fault::Bad("a stream"))?;
         *last = input.difference(*last)?;
         Ok((*stream, *last))
     }
 
-    fn change(&mut self, input: &mut Input<'_>) -> Result<Box<StateChange>, Fault> {
-        let code: usize = input.small("a slot")?;
-        let at = self.at(input)?;
-        let (stream, seq) = self.numbered(input)?;
-        let states = input.byte()?;
-        let mask = input.number()?;
+    /// Takes one in; what follows it.
+    #[cold]
+    fn new_stream<'a>(&mut self, mut input: Input<'a>) -> Read<Input<'a>> {
+        let cpu = input.small(&Fault::Bad("a CPU"))?;
+        let program = layout::program(input.byte()?)?;
+        self.streams.push((Stream { cpu, program, depth: input.byte()? }, 0));
+        Ok(input)
+    }
+
+    fn change(&mut self, input: &mut Input<'_>) -> Read<Box<StateChange>> {
+        // Of its own, so that it stays in registers.
+        let mut rest = *input;
+        let code: usize = rest.small(&Fault::Bad("a slot"))?;
+        let at = self.at(&mut rest)?;
+        let (stream, seq) = self.numbered(&mut rest)?;
+        let states = rest.byte()?;
+        let mask = rest.number()?;
         if mask & !CHANGE_FIELDS != 0 {
-            return Err(Fault::Bad("the fields of a transition"));
+            return Err(&Fault::Bad("the fields of a transition"));
         }
         let slot = match code.checked_sub(1) {
-            Some(slot) if slot < self.slots.len() => slot,
-            Some(_) => return Err(Fault::Bad("a slot")),
+            Some(slot) if slot < self.slots() => slot,
+            Some(_) => return Err(&Fault::Bad("a slot")),
             None => self.make_room(),
         };
-        let change = &mut self.slots[slot];
+        self.last_slot = Some(slot);
+        let change = self.slots.get_mut(slot).ok_or(&Fault::Bad("a slot"))?;
         (change.at, change.stream, change.seq) = (at, stream, seq);
         (change.old, change.new) = (layout::state(states >> 4)?, layout::state(states & 0xf)?);
-        changed_fields(change, mask, input)?;
+        *input = changed_fields(change, mask, rest)?;
         if mask & TASK != 0 {
-            self.slots[slot].task = self.task(input)?;
+            self.tasks.read(input, &mut change.task)?;
         }
-        self.last_slot = Some(slot);
-        Ok(self.room.put(copy(&self.slots[slot])))
+        let mut room = self.room.used().unwrap_or_else(|| Box::new(blank_change()));
+        copy(change, &mut room);
+        Ok(room)
     }
 
     /// Takes the room of what was decoded before, for what comes next.
@@ -178,62 +207,66 @@ impl Decoder {
         self.room.take_back(batch);
     }
 
+    /// Slots that this frame has filled.
+    fn slots(&self) -> usize {
+        self.filled.min(SLOTS)
+    }
+
     /// A slot that holds the frame's last transition.
     fn make_room(&mut self) -> usize {
-        let base = self.last_slot.map_or_else(blank_change, |last| copy(&self.slots[last]));
         let slot = self.filled % SLOTS;
         self.filled += 1;
-        match self.slots.get_mut(slot) {
-            Some(old) => *old = base,
-            None => self.slots.push(base),
+        if slot == self.slots.len() {
+            self.slots.push(blank_change());
+        }
+        match self.last_slot {
+            None => self.slots[slot] = blank_change(),
+            Some(last) => {
+                // There is nothing to copy where the last is the only one.
+                if let Ok([last, new]) = self.slots.get_disjoint_mut([last, slot]) {
+                    copy(last, new);
+                }
+            }
         }
         slot
     }
 
-    fn task(&mut self, input: &mut Input<'_>) -> Result<Option<Task>, Fault> {
-        let code: usize = input.small("a task")?;
-        Ok(match code {
-            0 => None,
-            1 => {
-                let task = task(input)?;
-                let index = self.tasks_filled % TASKS;
-                self.tasks_filled += 1;
-                match self.tasks.get_mut(index) {
-                    Some(old) => *old = task,
-                    None => self.tasks.push(task),
-                }
-                Some(task)
-            }
-            known => Some(*self.tasks.get(known - 2).ok_or(Fault::Bad("a task"))?),
-        })
-    }
-
-    fn subject(&mut self, input: &mut Input<'_>) -> Result<Subject, Fault> {
-        let code: usize = input.small("a slot")?;
-        let mut subject = match code.checked_sub(1) {
-            None => self.last_subject,
-            Some(slot) => subject_of(self.slots.get(slot).ok_or(Fault::Bad("a slot"))?),
-        };
-        let mask = input.byte()?;
+    /// Into `last_subject`.
+    fn subject(&mut self, input: &mut Input<'_>) -> Read<()> {
+        let mut rest = *input;
+        let code: usize = rest.small(&Fault::Bad("a slot"))?;
+        if let Some(slot) = code.checked_sub(1) {
+            let slots = self.slots.get(..self.slots()).unwrap_or_default();
+            self.last_subject = subject_of(slots.get(slot).ok_or(&Fault::Bad("a slot"))?);
+        }
+        let subject = &mut self.last_subject;
+        let mask = rest.byte()?;
         macro_rules! get {
             ($bit:literal, $field:ident) => {
                 if mask & 1 << $bit != 0 {
-                    subject.$field = Field::get(subject.$field, input)?;
+                    subject.$field = Field::get(subject.$field, &mut rest)?;
                 }
             };
         }
         each_subject_field!(get);
         if mask & 1 != 0 {
-            subject.kind = layout::socket_kind(input.byte()?)?;
+            subject.kind = layout::socket_kind(rest.byte()?)?;
         }
-        self.last_subject = subject;
-        Ok(subject)
+        *input = rest;
+        Ok(())
     }
 
-    fn reset(&mut self, input: &mut Input<'_>) -> Result<ResetEvent, Fault> {
+    fn task(&mut self, input: &mut Input<'_>) -> Read<Option<Task>> {
+        let mut task = None;
+        self.tasks.read(input, &mut task)?;
+        Ok(task)
+    }
+
+    fn reset(&mut self, input: &mut Input<'_>) -> Read<ResetEvent> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
-        let subject = self.subject(input)?;
+        self.subject(input)?;
+        let subject = self.last_subject;
         let state = optional_state(input)?;
         let answers_segment = yes_or_no(input)?;
         let reason = input.text()?;
@@ -241,54 +274,59 @@ impl Decoder {
         Ok(ResetEvent { at, stream, seq, subject, state, answers_segment, reason, task: self.task(input)? })
     }
 
-    fn retransmit(&mut self, input: &mut Input<'_>) -> Result<RetransmitEvent, Fault> {
+    fn retransmit(&mut self, input: &mut Input<'_>) -> Read<RetransmitEvent> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
-        let subject = self.subject(input)?;
+        self.subject(input)?;
+        let subject = self.last_subject;
         let state = optional_state(input)?;
         let fin = yes_or_no(input)?;
         let cause = input.byte()?.checked_sub(1).map(layout::retransmit_cause).transpose()?;
         Ok(RetransmitEvent { at, stream, seq, subject, state, fin, cause, failed: yes_or_no(input)? })
     }
 
-    fn accept(&mut self, input: &mut Input<'_>) -> Result<AcceptEvent, Fault> {
+    fn accept(&mut self, input: &mut Input<'_>) -> Read<Box<AcceptEvent>> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
-        let subject = self.subject(input)?;
-        Ok(AcceptEvent { at, stream, seq, subject, task: self.task(input)? })
+        self.subject(input)?;
+        let subject = self.last_subject;
+        let task = self.task(input)?;
+        Ok(self.room.put_accept(AcceptEvent { at, stream, seq, subject, task }))
     }
 
-    fn time_wait(&mut self, input: &mut Input<'_>) -> Result<TimeWaitEvent, Fault> {
+    fn time_wait(&mut self, input: &mut Input<'_>) -> Read<Box<TimeWaitEvent>> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
-        let subject = self.subject(input)?;
+        self.subject(input)?;
+        let subject = self.last_subject;
         let change = layout::time_wait_change(input.byte()?)?;
         let substate = optional_state(input)?;
         let timeout_ns = optional(input)?;
         let site = input.byte()?.checked_sub(1).map(layout::call_site).transpose()?;
         let task = self.task(input)?;
-        Ok(TimeWaitEvent { at, stream, seq, change, subject, substate, timeout_ns, site, task })
+        let event = TimeWaitEvent { at, stream, seq, change, subject, substate, timeout_ns, site, task };
+        Ok(self.room.put_time_wait(event))
     }
 
-    fn dump_begin(&mut self, input: &mut Input<'_>) -> Result<DumpBegin, Fault> {
+    fn dump_begin(&mut self, input: &mut Input<'_>) -> Read<DumpBegin> {
         Ok(DumpBegin { at: self.at(input)?, scope: layout::dump_scope(input.byte()?)? })
     }
 
-    fn dump_end(&mut self, input: &mut Input<'_>) -> Result<DumpEnd, Fault> {
+    fn dump_end(&mut self, input: &mut Input<'_>) -> Read<DumpEnd> {
         let (at, scope) = (self.at(input)?, layout::dump_scope(input.byte()?)?);
         let mut complete = Vec::new();
         let mut last = 0;
         for _ in 0..input.number()? {
             last = input.difference(last)?;
-            complete.push(NetNs(u32::try_from(last).map_err(|_| Fault::Bad("a namespace"))?));
+            complete.push(NetNs(u32::try_from(last).map_err(|_| &Fault::Bad("a namespace"))?));
         }
         Ok(DumpEnd { at, scope, complete })
     }
 
-    fn row(&mut self, input: &mut Input<'_>) -> Result<SocketRow, Fault> {
+    fn row(&mut self, input: &mut Input<'_>) -> Read<SocketRow> {
         let (state, mask) = (input.byte()?, input.number()?);
         if mask & !row::FIELDS != 0 {
-            return Err(Fault::Bad("the fields of a socket"));
+            return Err(&Fault::Bad("the fields of a socket"));
         }
         let mut socket = self.last_row.clone();
         macro_rules! get {
@@ -299,7 +337,7 @@ impl Decoder {
             };
         }
         each_row_field!(get);
-        let there = || Fault::Bad("an end of a socket");
+        let there = || &Fault::Bad("an end of a socket");
         if mask & row::NETNS != 0 {
             socket.netns = Field::get(Some(socket.netns), input)?.ok_or_else(there)?;
         }
@@ -319,11 +357,11 @@ impl Decoder {
         Ok(socket)
     }
 
-    fn clock(&mut self, input: &mut Input<'_>) -> Result<ClockPair, Fault> {
+    fn clock(&mut self, input: &mut Input<'_>) -> Read<ClockPair> {
         Ok(ClockPair { mono: self.at(input)?, wall: WallNs(input.number()?) })
     }
 
-    fn counters(&mut self, input: &mut Input<'_>) -> Result<Counters, Fault> {
+    fn counters(&mut self, input: &mut Input<'_>) -> Read<Counters> {
         Ok(Counters {
             at: self.at(input)?,
             transitions: input.number()?,
@@ -335,10 +373,10 @@ impl Decoder {
         })
     }
 
-    fn host(&mut self, input: &mut Input<'_>) -> Result<Host, Fault> {
+    fn host(&mut self, input: &mut Input<'_>) -> Read<Host> {
         Ok(Host {
             since: self.at(input)?,
-            schema: input.small("a schema")?,
+            schema: input.small(&Fault::Bad("a schema"))?,
             boot_id: BootId(u128::from_le_bytes(input.bytes()?)),
             kernel: input.text()?.to_owned(),
             tier: layout::tier(input.byte()?)?,
@@ -349,7 +387,7 @@ impl Decoder {
         })
     }
 
-    fn resumed(&mut self, input: &mut Input<'_>) -> Result<Resumed, Fault> {
+    fn resumed(&mut self, input: &mut Input<'_>) -> Read<Resumed> {
         let (at, counters) = (self.at(input)?, self.counters(input)?);
         let mut numbers = Vec::new();
         for _ in 0..input.number()? {
@@ -360,57 +398,50 @@ impl Decoder {
     }
 }
 
-/// A recording has no captured close, so the rest is copied at once.
-#[inline]
-fn copy(change: &StateChange) -> StateChange {
-    StateChange { captured: None, ..*change }
+/// All but the captured close, which no recording has: in place, as a transition is large.
+#[inline(never)]
+fn copy(from: &StateChange, to: &mut StateChange) {
+    macro_rules! copy {
+        ($($field:ident)*) => {
+            let StateChange { captured: _, $($field),* } = from;
+            $(to.$field = *$field;)*
+            to.captured = None;
+        };
+    }
+    copy! {
+        at stream seq old new family cookie sock_addr local_addr remote_addr inet_sport num dport netns cgroup
+        inode uid mark lock_owned task flags shutdown linger_ns err err_soft tcp
+    }
 }
 
-/// `change` is what they are compared with.
-#[inline]
-fn changed_fields(change: &mut StateChange, mask: u64, input: &mut Input<'_>) -> Result<(), Fault> {
+/// `change` is what they are compared with. What follows them.
+#[inline(always)]
+fn changed_fields<'a>(change: &mut StateChange, mask: u64, mut input: Input<'a>) -> Read<Input<'a>> {
     macro_rules! get {
         ($bit:literal, $($field:ident).+) => {
             if mask & 1 << $bit != 0 {
-                change.$($field).+ = Field::get(change.$($field).+, input)?;
+                change.$($field).+ = Field::get(change.$($field).+, &mut input)?;
             }
         };
     }
     each_frequent_field!(get);
     if mask & RARE_FIELDS == 0 {
-        return Ok(());
+        return Ok(input);
     }
     each_rare_field!(get);
+    if mask & RAREST_FIELDS != 0 {
+        each_rarest_field!(get);
+    }
     if mask & FAMILY != 0 {
         change.family = if change.family == Family::Inet { Family::Inet6 } else { Family::Inet };
     }
-    Ok(())
+    Ok(input)
 }
 
-fn task(input: &mut Input<'_>) -> Result<Task, Fault> {
-    Ok(Task {
-        tgid: Pid(input.small("a process")?),
-        pid: Pid(input.small("a thread")?),
-        comm: comm(input)?,
-        start_boot_ns: optional(input)?,
-        kthread: yes_or_no(input)?,
-        exiting: yes_or_no(input)?,
-        exit_signal: if yes(input)? { Some(input.byte()?) } else { None },
-    })
-}
-
-fn comm(input: &mut Input<'_>) -> Result<Comm, Fault> {
-    let length = input.byte()?.into();
-    let mut raw = [0; 16];
-    let place = raw.get_mut(..length).ok_or(Fault::Bad("a task's name"))?;
-    place.copy_from_slice(input.slice(length)?);
-    Ok(Comm::from_kernel(raw))
-}
-
-fn hooks(input: &mut Input<'_>) -> Result<Hooks, Fault> {
+fn hooks(input: &mut Input<'_>) -> Read<Hooks> {
     let bits = input.byte()?;
     if bits >> 6 != 0 {
-        return Err(Fault::Bad("the hooks in force"));
+        return Err(&Fault::Bad("the hooks in force"));
     }
     let on = |bit: u8| bits >> bit & 1 != 0;
     Ok(Hooks {
@@ -424,9 +455,9 @@ fn hooks(input: &mut Input<'_>) -> Result<Hooks, Fault> {
     })
 }
 
-fn sysctls(input: &mut Input<'_>) -> Result<Sysctls, Fault> {
-    let mut number = || -> Result<Option<u32>, Fault> {
-        optional(input)?.map(u32::try_from).transpose().map_err(|_| Fault::Bad("a setting"))
+fn sysctls(input: &mut Input<'_>) -> Read<Sysctls> {
+    let mut number = || -> Read<Option<u32>> {
+        optional(input)?.map(u32::try_from).transpose().map_err(|_| &Fault::Bad("a setting"))
     };
     Ok(Sysctls {
         netns: number()?.map(NetNs),
@@ -440,35 +471,35 @@ fn sysctls(input: &mut Input<'_>) -> Result<Sysctls, Fault> {
     })
 }
 
-fn cgroup(input: &mut Input<'_>) -> Result<CgroupNames, Fault> {
+fn cgroup(input: &mut Input<'_>) -> Read<CgroupNames> {
     let cgroup = CgroupId(input.number()?);
     let path = input.text()?.to_owned();
-    let mut name = || -> Result<Option<String>, Fault> {
+    let mut name = || -> Read<Option<String>> {
         if yes(input)? { Ok(Some(input.text()?.to_owned())) } else { Ok(None) }
     };
     let workload = Workload { path, container: name()?, runtime: name()?, pod: name()?, unit: name()? };
     Ok(CgroupNames { cgroup, workload })
 }
 
-fn optional_state(input: &mut Input<'_>) -> Result<Option<TcpState>, Fault> {
+fn optional_state(input: &mut Input<'_>) -> Read<Option<TcpState>> {
     match input.byte()? {
         0 => Ok(None),
         code => layout::state(code).map(Some),
     }
 }
 
-fn yes_or_no(input: &mut Input<'_>) -> Result<Option<bool>, Fault> {
+pub(super) fn yes_or_no(input: &mut Input<'_>) -> Read<Option<bool>> {
     Field::get(None, input)
 }
 
-fn yes(input: &mut Input<'_>) -> Result<bool, Fault> {
+pub(super) fn yes(input: &mut Input<'_>) -> Read<bool> {
     match input.byte()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Fault::Bad("yes or no")),
+        _ => Err(&Fault::Bad("yes or no")),
     }
 }
 
-fn optional(input: &mut Input<'_>) -> Result<Option<u64>, Fault> {
+pub(super) fn optional(input: &mut Input<'_>) -> Read<Option<u64>> {
     if yes(input)? { input.number().map(Some) } else { Ok(None) }
 }

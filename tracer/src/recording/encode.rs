@@ -10,7 +10,7 @@ use finwait_core::{ClockPair, MonoNs, NetNs, Observation, TcpState};
 
 use super::layout::{
     self, FAMILY, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject, each_frequent_field,
-    each_rare_field, each_row_field, each_subject_field, kind, row, subject_of,
+    each_rare_field, each_rarest_field, each_row_field, each_subject_field, kind, row, subject_of,
 };
 use super::wire::{Field, put_difference, put_number, put_text};
 
@@ -189,6 +189,7 @@ impl Encoder {
         }
         each_frequent_field!(put);
         each_rare_field!(put);
+        each_rarest_field!(put);
         if change.family != base.family {
             mask |= FAMILY;
         }

@@ -97,13 +97,38 @@ impl FrameKind {
     }
 }
 
+/// How a payload is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all
+    None,
+    /// With zstd, as a frame: as recordings once were
+    Zstd,
+    /// With LZ4, as a block
+    Lz4,
+}
+
+impl Packing {
+    fn code(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Zstd => 1,
+            Self::Lz4 => 2,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::None, Self::Zstd, Self::Lz4].into_iter().find(|packing| packing.code() == code)
+    }
+}
+
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// What it holds
     pub kind: FrameKind,
-    /// Whether the payload is packed with zstd
-    pub packed: bool,
+    /// How the payload is packed
+    pub packing: Packing,
     /// Number of the frame in its run, from 0
     pub number: u64,
     /// Observations of the run ahead of this frame
@@ -118,9 +143,6 @@ pub struct FrameHeader {
     pub checksum: u32,
 }
 
-/// In the flags: see [`FrameHeader::packed`].
-const PACKED: u8 = 1;
-
 impl FrameHeader {
     /// As bytes.
     #[must_use]
@@ -129,7 +151,7 @@ impl FrameHeader {
         let mut out = &mut bytes[..];
         out.put_slice(&FRAME_MAGIC);
         out.put_u8(self.kind.code());
-        out.put_u8(u8::from(self.packed) * PACKED);
+        out.put_u8(self.packing.code());
         out.put_u16_le(0);
         out.put_u64_le(self.number);
         out.put_u64_le(self.before);
@@ -149,11 +171,11 @@ impl FrameHeader {
             return None;
         }
         let kind = FrameKind::from_code(input.get_u8())?;
-        let packed = input.get_u8() & PACKED != 0;
+        let packing = Packing::from_code(input.get_u8())?;
         input.advance(2);
         let header = Self {
             kind,
-            packed,
+            packing,
             number: input.get_u64_le(),
             before: input.get_u64_le(),
             observations: input.get_u32_le(),
@@ -198,7 +220,7 @@ mod tests {
     const FILE: FileHeader = FileHeader { version: 1, part: 2, run: 3, number: 4, before: 5 };
     const FRAME: FrameHeader = FrameHeader {
         kind: FrameKind::Preamble,
-        packed: true,
+        packing: Packing::Lz4,
         number: 6,
         before: 7,
         observations: 8,
@@ -212,8 +234,10 @@ mod tests {
         assert_eq!(FileHeader::read(&FILE.to_bytes()), Some(FILE));
         assert_eq!(FrameHeader::read(&FRAME.to_bytes()), Some(FRAME));
         let kinds = [FrameKind::Observations, FrameKind::Preamble, FrameKind::End, FrameKind::Continued];
-        for kind in kinds {
-            let header = FrameHeader { kind, packed: false, ..FRAME };
+        for (kind, packing) in
+            kinds.into_iter().zip([Packing::None, Packing::Zstd, Packing::Lz4].into_iter().cycle())
+        {
+            let header = FrameHeader { kind, packing, ..FRAME };
             assert_eq!(FrameHeader::read(&header.to_bytes()), Some(header));
         }
     }
@@ -228,6 +252,14 @@ mod tests {
             assert_eq!(FileHeader::read(&FILE.to_bytes()[..at]), None);
             assert_eq!(FrameHeader::read(&FRAME.to_bytes()[..at]), None);
         }
+    }
+
+    #[test]
+    fn a_frame_packed_in_no_known_way_is_none() {
+        let mut bytes = FRAME.to_bytes();
+        bytes[5] = 3;
+        seal(&mut bytes);
+        assert_eq!(FrameHeader::read(&bytes), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use finwait_core::observation::{
 };
 use finwait_core::{MonoNs, NetNs, TcpState};
 
-use super::wire::Fault;
+use super::wire::{Fault, Read};
 
 /// First byte of an observation.
 pub(super) mod kind {
@@ -39,10 +39,11 @@ macro_rules! codes {
             match value { $($type::$variant => $code),* }
         }
 
-        pub(super) fn $from(code: u8) -> Result<$type, Fault> {
+        #[inline]
+        pub(super) fn $from(code: u8) -> Read<$type> {
             match code {
                 $($code => Ok($type::$variant),)*
-                _ => Err(Fault::Bad(stringify!($type))),
+                _ => Err(&Fault::Bad(stringify!($type))),
             }
         }
     )* };
@@ -67,9 +68,20 @@ codes! {
 }
 
 /// TCP states have the kernel's numbers.
-pub(super) fn state(code: u8) -> Result<TcpState, Fault> {
-    TcpState::from_raw(code).ok_or(Fault::Bad("a TCP state"))
+#[inline]
+pub(super) fn state(code: u8) -> Read<TcpState> {
+    STATES.get(usize::from(code)).copied().flatten().ok_or(&Fault::Bad("a TCP state"))
 }
+
+/// By four bits, as transitions have them.
+const STATES: [Option<TcpState>; 16] = {
+    let (mut states, mut raw) = ([None; 16], 0);
+    while raw < states.len() {
+        states[raw] = TcpState::from_raw(raw as u8);
+        raw += 1;
+    }
+    states
+};
 
 /// Every field of a transition that is written only where it differs: calls `$do!(bit, field)`, in the order in which
 /// they are written. Those that change most often have the lowest bits, so that the mask is short. Bits 1 and 23
@@ -110,6 +122,13 @@ macro_rules! each_rare_field {
         $do!(26, netns);
         $do!(27, cgroup);
         $do!(28, uid);
+    };
+}
+pub(super) use each_rare_field;
+
+/// What hardly ever differs.
+macro_rules! each_rarest_field {
+    ($do:ident) => {
         $do!(29, mark);
         $do!(30, linger_ns);
         $do!(31, err);
@@ -122,10 +141,12 @@ macro_rules! each_rare_field {
         $do!(38, tcp.is_mptcp);
     };
 }
-pub(super) use each_rare_field;
+pub(super) use each_rarest_field;
 
-/// Bits of what [`each_rare_field`] has, and of the family.
+/// Bits of what [`each_rare_field`] and [`each_rarest_field`] have, and of the family.
 pub(super) const RARE_FIELDS: u64 = CHANGE_FIELDS & !((1 << 17) - 1);
+/// Bits of what [`each_rarest_field`] has.
+pub(super) const RAREST_FIELDS: u64 = CHANGE_FIELDS & !((1 << 29) - 1);
 /// Bit of the task.
 pub(super) const TASK: u64 = 1 << 1;
 /// Bit of the family, of which there are two.

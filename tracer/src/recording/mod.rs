@@ -20,6 +20,7 @@ mod pack;
 mod preamble;
 mod reader;
 mod scan;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -111,14 +111,7 @@ impl FrameSource {
             run.ended = matches!(header.kind, FrameKind::End | FrameKind::Continued);
         }
         let place = self.decoder.begin(header.observations);
-        let whole = if header.packed {
-            self.unpacker.unpack(payload, header.unpacked, &mut self.payload)
-        } else {
-            self.payload.clear();
-            self.payload.extend_from_slice(payload);
-            true
-        };
-        if whole {
+        if self.unpacker.unpack(header.packing, payload, header.unpacked, &mut self.payload) {
             self.current = Some((header, place));
         } else {
             self.senseless(&header, place, Fault::Bad("what is packed in it"));

@@ -19,6 +19,9 @@ pub enum Fault {
     Bad(&'static str),
 }
 
+/// What was read. The fault is borrowed, so that most results fit into registers.
+pub(super) type Read<T> = Result<T, &'static Fault>;
+
 /// Appends `value`, 7 bits a byte, the lowest first; every byte but the last has its top bit set.
 pub(super) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -68,97 +71,114 @@ impl<'a> Input<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
-        let (first, rest) = self.rest.split_first().ok_or(Fault::Short)?;
+    pub(super) fn byte(&mut self) -> Read<u8> {
+        let (first, rest) = self.rest.split_first().ok_or(&Fault::Short)?;
         self.rest = rest;
         Ok(*first)
     }
 
     #[inline(always)]
-    pub(super) fn number(&mut self) -> Result<u64, Fault> {
-        let first = self.byte()?;
-        if first < 0x80 { Ok(first.into()) } else { self.long_number(first) }
-    }
-
-    /// What begins with `first`, of which the rest follows.
-    #[inline(always)]
-    fn long_number(&mut self, first: u8) -> Result<u64, Fault> {
+    pub(super) fn number(&mut self) -> Read<u64> {
         if let Some(bytes) = self.rest.first_chunk() {
             let word = u64::from_le_bytes(*bytes);
-            let ends = !word & 0x8080_8080_8080_8080;
-            if ends != 0 {
-                // All bits up to the top one of the last byte.
-                let own = word & (ends ^ (ends - 1));
-                self.rest = &self.rest[ends.trailing_zeros() as usize / 8 + 1..];
-                let bits = joined(own);
-                // Nine bytes at most: 63 bits.
-                return Ok(bits << 7 | u64::from(first & 0x7f));
+            let mut value = word & 0x7f;
+            macro_rules! end_at {
+                ($($length:literal)*) => { $(
+                    if word & 0x80 << (8 * ($length - 1)) == 0 {
+                        self.rest = &self.rest[$length..];
+                        return Ok(value);
+                    }
+                    value |= word >> $length & 0x7f << (7 * $length);
+                )* };
             }
+            end_at!(1 2 3 4 5);
         }
-        self.longest_number(first)
-    }
-
-    #[cold]
-    fn longest_number(&mut self, first: u8) -> Result<u64, Fault> {
-        let mut value = u64::from(first & 0x7f);
-        for shift in (7..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && byte > 1 {
-                return Err(Fault::Bad("a number"));
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Fault::Bad("a number"))
+        let (value, length) = long_number(self.rest)?;
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        Ok(value)
     }
 
     /// A number that fits `T`.
     #[inline(always)]
-    pub(super) fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, Fault> {
-        T::try_from(self.number()?).map_err(|_| Fault::Bad(what))
+    pub(super) fn small<T: TryFrom<u64>>(&mut self, fault: &'static Fault) -> Read<T> {
+        T::try_from(self.number()?).map_err(|_| fault)
     }
 
     /// What [`put_difference`] wrote.
-    #[inline]
-    pub(super) fn difference(&mut self, from: u64) -> Result<u64, Fault> {
+    #[inline(always)]
+    pub(super) fn difference(&mut self, from: u64) -> Read<u64> {
         Ok(from.wrapping_add(unzigzag(self.number()?)))
     }
 
     #[inline(always)]
-    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Fault::Short)?;
+    pub(super) fn bytes<const N: usize>(&mut self) -> Read<[u8; N]> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(&Fault::Short)?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    pub(super) fn slice(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        let (slice, rest) = self.rest.split_at_checked(length).ok_or(Fault::Short)?;
+    pub(super) fn slice(&mut self, length: usize) -> Read<&'a [u8]> {
+        let (slice, rest) = self.rest.split_at_checked(length).ok_or(&Fault::Short)?;
         self.rest = rest;
         Ok(slice)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
-        let length = self.small("a length")?;
-        core::str::from_utf8(self.slice(length)?).map_err(|_| Fault::Bad("a text"))
+    pub(super) fn text(&mut self) -> Read<&'a str> {
+        let length = self.small(&Fault::Bad("a length"))?;
+        core::str::from_utf8(self.slice(length)?).map_err(|_| &Fault::Bad("a text"))
     }
 }
 
-/// The low seven bits of each byte, joined.
-#[inline]
+/// The number that `bytes` begin with, and its length: where it has more than five bytes, or the end is near.
+#[inline(never)]
+fn long_number(bytes: &[u8]) -> Read<(u64, usize)> {
+    let Some([low @ .., ninth, tenth]) = bytes.first_chunk::<10>() else { return number_by_bytes(bytes) };
+    let word = u64::from_le_bytes(*low);
+    let ends = !word & TOPS;
+    if ends != 0 {
+        // All bits up to the top one of the last byte.
+        return Ok((joined(word & (ends ^ (ends - 1))), ends.trailing_zeros() as usize / 8 + 1));
+    }
+    let value = joined(word) | u64::from(ninth & 0x7f) << 56;
+    match (ninth, tenth) {
+        (..0x80, _) => Ok((value, 9)),
+        (_, ..2) => Ok((value | u64::from(*tenth) << 63, 10)),
+        _ => Err(&Fault::Bad("a number")),
+    }
+}
+
+#[cold]
+fn number_by_bytes(bytes: &[u8]) -> Read<(u64, usize)> {
+    let (mut value, mut shift) = (0, 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        if shift == 63 && *byte > 1 {
+            return Err(&Fault::Bad("a number"));
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Ok((value, at + 1));
+        }
+        shift += 7;
+    }
+    Err(&Fault::Short)
+}
+
+/// The top bit of each byte.
+const TOPS: u64 = 0x8080_8080_8080_8080;
+
+/// The low seven bits of each byte, joined: two and two, then four and four, then all. What is the upper of two moves down
+/// by as many bits as are free between them.
 fn joined(word: u64) -> u64 {
-    let sevens = word & 0x7f7f_7f7f_7f7f_7f7f;
-    let fourteens = (sevens & 0x7f00_7f00_7f00_7f00) >> 1 | (sevens & 0x007f_007f_007f_007f);
-    let pairs = (fourteens & 0x3fff_0000_3fff_0000) >> 2 | (fourteens & 0x0000_3fff_0000_3fff);
-    (pairs & 0x0fff_ffff_0000_0000) >> 4 | (pairs & 0x0000_0000_0fff_ffff)
+    let sevens = word & !TOPS;
+    let fourteens = sevens - ((sevens & 0x7f00_7f00_7f00_7f00) >> 1);
+    let pairs = fourteens - 3 * ((fourteens & 0x3fff_0000_3fff_0000) >> 2);
+    (pairs >> 32) << 28 | (pairs & 0x0fff_ffff)
 }
 
 /// A field that may be absent, written as what it differs by from `base`. Both are known to differ.
 pub(super) trait Field: Copy + PartialEq {
     fn put(self, base: Self, out: &mut Vec<u8>);
-    fn get(base: Self, input: &mut Input<'_>) -> Result<Self, Fault>;
+    fn get(base: Self, input: &mut Input<'_>) -> Read<Self>;
 }
 
 /// A number that is absent is 0 where the base was there, which no difference of two is; where the base was absent there is
@@ -175,10 +195,10 @@ macro_rules! number_fields {
                 put_number(out, u64::from((difference << 1) ^ sign));
             }
 
-            #[inline]
-            fn get(base: Self, input: &mut Input<'_>) -> Result<Self, Fault> {
+            #[inline(always)]
+            fn get(base: Self, input: &mut Input<'_>) -> Read<Self> {
                 let raw = |value: $name| -> $raw { $unwrap(value) };
-                let coded: $raw = input.small(stringify!($name))?;
+                let coded: $raw = input.small(&Fault::Bad(stringify!($name)))?;
                 if coded == 0 && base.is_some() {
                     return Ok(None);
                 }
@@ -206,12 +226,13 @@ impl Field for Option<bool> {
         out.push(self.map_or(0, |value| 1 + u8::from(value)));
     }
 
-    fn get(_base: Self, input: &mut Input<'_>) -> Result<Self, Fault> {
+    #[inline(always)]
+    fn get(_base: Self, input: &mut Input<'_>) -> Read<Self> {
         match input.byte()? {
             0 => Ok(None),
             1 => Ok(Some(false)),
             2 => Ok(Some(true)),
-            _ => Err(Fault::Bad("yes or no")),
+            _ => Err(&Fault::Bad("yes or no")),
         }
     }
 }
@@ -231,12 +252,13 @@ impl Field for Option<IpAddr> {
         }
     }
 
-    fn get(_base: Self, input: &mut Input<'_>) -> Result<Self, Fault> {
+    #[inline(always)]
+    fn get(_base: Self, input: &mut Input<'_>) -> Read<Self> {
         match input.byte()? {
             0 => Ok(None),
             4 => Ok(Some(IpAddr::from(input.bytes::<4>()?))),
             6 => Ok(Some(IpAddr::from(input.bytes::<16>()?))),
-            _ => Err(Fault::Bad("an address")),
+            _ => Err(&Fault::Bad("an address")),
         }
     }
 }
@@ -250,12 +272,13 @@ impl Field for Option<SockFlags> {
         out.push(self.map_or(0, bits));
     }
 
-    fn get(_base: Self, input: &mut Input<'_>) -> Result<Self, Fault> {
+    #[inline(always)]
+    fn get(_base: Self, input: &mut Input<'_>) -> Read<Self> {
         let bits = input.byte()?;
         match bits {
             0 => Ok(None),
             8..16 => Ok(Some(SockFlags { dead: bits & 1 != 0, done: bits & 2 != 0, linger: bits & 4 != 0 })),
-            _ => Err(Fault::Bad("the flags of a socket")),
+            _ => Err(&Fault::Bad("the flags of a socket")),
         }
     }
 }
@@ -265,12 +288,13 @@ impl Field for Option<Shutdown> {
         out.push(self.map_or(0, |ends| u8::from(ends.receive) | u8::from(ends.send) << 1 | 4));
     }
 
-    fn get(_base: Self, input: &mut Input<'_>) -> Result<Self, Fault> {
+    #[inline(always)]
+    fn get(_base: Self, input: &mut Input<'_>) -> Read<Self> {
         let bits = input.byte()?;
         match bits {
             0 => Ok(None),
             4..8 => Ok(Some(Shutdown { receive: bits & 1 != 0, send: bits & 2 != 0 })),
-            _ => Err(Fault::Bad("the directions shut down")),
+            _ => Err(&Fault::Bad("the directions shut down")),
         }
     }
 }
@@ -315,8 +339,8 @@ mod tests {
 
     #[test]
     fn numbers_beyond_64_bits_are_refused() {
-        assert_eq!(Input::new(&[0xff; 10]).number(), Err(Fault::Bad("a number")));
-        assert_eq!(Input::new(&[0xff; 9]).number(), Err(Fault::Short));
+        assert_eq!(Input::new(&[0xff; 10]).number(), Err(&Fault::Bad("a number")));
+        assert_eq!(Input::new(&[0xff; 9]).number(), Err(&Fault::Short));
         let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
         assert_eq!(Input::new(&largest).number(), Ok(u64::MAX));
     }

@@ -13,8 +13,8 @@ use finwait_core::observation::Host;
 use super::Encoder;
 use super::config::RecorderConfig;
 use super::files::Files;
-use super::frame::{FileHeader, FrameHeader, FrameKind, VERSION, checksum};
-use super::pack::Packer;
+use super::frame::{FileHeader, FrameHeader, FrameKind, Packing, VERSION, checksum};
+use super::pack::pack;
 use super::preamble::Preamble;
 use crate::sink::{SinkError, Tap};
 
@@ -38,7 +38,6 @@ pub struct Recorder {
     out: Out,
     place: String,
     encoder: Encoder,
-    packer: Packer,
     preamble: Preamble,
     /// A preamble that the next frame needs ahead of it: how many observations, and the payload
     due: Option<(u32, Vec<u8>)>,
@@ -88,7 +87,7 @@ impl Recorder {
     /// Writes to `out`, which messages call `place`.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// As [`Self::create`]: none, so far.
     pub fn stream(out: Box<dyn Write + Send>, place: String) -> Result<Self, SinkError> {
         Self::new(Ok(Out::Stream(out, true)), place, Box::new(|_| {}))
     }
@@ -98,13 +97,11 @@ impl Recorder {
         place: String,
         tell: Box<dyn FnMut(&str) + Send>,
     ) -> Result<Self, SinkError> {
-        let made = out.and_then(|out| Ok((out, Packer::new()?)));
-        let (out, packer) = made.map_err(|source| SinkError::Create { place: place.clone(), source })?;
+        let out = out.map_err(|source| SinkError::Create { place: place.clone(), source })?;
         Ok(Self {
             out,
             place,
             encoder: Encoder::default(),
-            packer,
             preamble: Preamble::default(),
             due: None,
             number: 0,
@@ -159,7 +156,7 @@ impl Recorder {
         let number = self.head(&mut bytes);
         let (observations, payload) = (self.encoder.observations(), self.encoder.payload());
         let (kind, before) = (FrameKind::Observations, self.before);
-        Frame { kind, number, before, observations, payload }.put(&mut self.packer, &mut bytes);
+        Frame { kind, number, before, observations, payload }.put(&mut bytes);
         bytes
     }
 
@@ -171,7 +168,7 @@ impl Recorder {
         let (number, before) = (self.number, self.before);
         let Some((observations, payload)) = &self.due else { return number };
         let frame = Frame { kind: FrameKind::Preamble, number, before, observations: *observations, payload };
-        frame.put(&mut self.packer, bytes);
+        frame.put(bytes);
         number + 1
     }
 
@@ -197,7 +194,7 @@ impl Recorder {
         let mut bytes = Vec::new();
         let number = self.head(&mut bytes);
         let frame = Frame { kind, number, before: self.before, observations: 0, payload: &[] };
-        frame.put(&mut self.packer, &mut bytes);
+        frame.put(&mut bytes);
         self.append(&bytes)?;
         self.due = None;
         self.number = number + 1;
@@ -317,12 +314,12 @@ struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn put(&self, packer: &mut Packer, bytes: &mut Vec<u8>) {
-        let packed = packer.pack(self.payload);
+    fn put(&self, bytes: &mut Vec<u8>) {
+        let packed = pack(self.payload);
         let stored = packed.as_deref().unwrap_or(self.payload);
         let header = FrameHeader {
             kind: self.kind,
-            packed: packed.is_some(),
+            packing: if packed.is_some() { Packing::Lz4 } else { Packing::None },
             number: self.number,
             before: self.before,
             observations: self.observations,

@@ -16,13 +16,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::super::layout::{self, blank_change};
+use super::super::wire::Read;
 
 const PROGRAMS: u8 = 16;
 
-fn from_code<T: core::fmt::Debug>(
-    codes: u8,
-    from: fn(u8) -> Result<T, super::Fault>,
-) -> impl Strategy<Value = T> {
+fn from_code<T: core::fmt::Debug>(codes: u8, from: fn(u8) -> Read<T>) -> impl Strategy<Value = T> {
     (0..codes).prop_map(move |code| from(code).unwrap())
 }
 

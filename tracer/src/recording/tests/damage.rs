@@ -6,7 +6,7 @@ use finwait_core::Observation;
 use proptest::prelude::*;
 
 use super::super::Missing;
-use super::super::frame::{FILE_HEADER, FRAME_HEADER, FrameHeader};
+use super::super::frame::{FILE_HEADER, FRAME_HEADER, FrameHeader, Packing};
 use super::any::{host, many, observation};
 use super::{mark, read, recorded};
 use crate::source::Unread;
@@ -130,7 +130,7 @@ fn a_whole_frame_that_makes_no_sense_is_counted_and_passed_over() {
     let header = FrameHeader::read(&whole[place.clone()]).unwrap();
     for changed in [
         FrameHeader { observations: header.observations + 1, ..header },
-        FrameHeader { packed: !header.packed, unpacked: header.unpacked + 1, ..header },
+        FrameHeader { packing: Packing::Zstd, unpacked: header.unpacked + 1, ..header },
     ] {
         let mut bytes = whole.clone();
         bytes[place.start..place.start + FRAME_HEADER].copy_from_slice(&changed.to_bytes());
