@@ -186,7 +186,9 @@ fn a_signal_that_comes_twice_at_once_ends_a_run_in_order() {
 fn recordings_of_version_1_stay_readable() {
     for name in FIXTURES {
         let text = observations(&fixture(&format!("{name}.jsonl")));
-        assert_eq!(observations(&fixture(&format!("{name}.v1.fwr"))), text, "{name}");
+        for packed in ["v1", "v1.lz4"] {
+            assert_eq!(observations(&fixture(&format!("{name}.{packed}.fwr"))), text, "{name} {packed}");
+        }
     }
 }
 
@@ -219,13 +221,19 @@ fn what_is_written_today_is_version_1() {
         let text = observations(&fixture(&format!("{name}.jsonl")));
         let mut encoder = Encoder::default();
         text.iter().for_each(|observation| encoder.push(observation));
-        let bytes = fs::read(fixture(&format!("{name}.v1.fwr"))).unwrap();
-        let mut scan = Scan::new(Cursor::new(bytes));
-        assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
-        let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
-        assert_eq!(header.packing, Packing::Zstd);
-        let payload = zstd::bulk::decompress(&payload, header.unpacked as usize).unwrap();
-        assert_eq!(payload, encoder.payload(), "{name}");
+        for (packed, packing) in [("v1", Packing::Zstd), ("v1.lz4", Packing::Lz4)] {
+            let bytes = fs::read(fixture(&format!("{name}.{packed}.fwr"))).unwrap();
+            let mut scan = Scan::new(Cursor::new(bytes));
+            assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
+            let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
+            assert_eq!(header.packing, packing);
+            let unpacked = header.unpacked as usize;
+            let payload = match packing {
+                Packing::Zstd => zstd::bulk::decompress(&payload, unpacked).unwrap(),
+                _ => lz4_flex::block::decompress(&payload, unpacked).unwrap(),
+            };
+            assert_eq!(payload, encoder.payload(), "{name} {packed}");
+        }
     }
 }
 

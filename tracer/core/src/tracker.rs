@@ -4,7 +4,9 @@
 //! key and its generation; a loss makes unknown only what rests on the absence of an event.
 
 mod audit;
+mod closing;
 mod connection;
+mod ended;
 mod hooked;
 mod interned;
 mod late;
@@ -40,7 +42,7 @@ pub(crate) use self::trace::{Space, Trace};
 use self::workloads::Workloads;
 use crate::accounting::Accounting;
 use crate::claim::{Claim, Evidence, Reason};
-use crate::close::{self, View};
+use crate::close;
 use crate::id::{BootId, SocketKey};
 use crate::observation::{Hooks, Host, Observation, StateChange, Tier};
 use crate::record::{CloseRecord, Owner, Record, TransitionRecord};
@@ -67,9 +69,6 @@ impl Default for TrackerConfig {
 
 /// Behind a kernel filter a handshake is given up after this: longer than connect() tries by default (127 s).
 const HANDSHAKE_NS: u64 = 150_000_000_000;
-
-/// Records taken back that are kept for later ones.
-const TOLD: usize = 64;
 
 /// What became of every connection that was taken in: their sum is always `begun`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,15 +176,6 @@ impl Tracker {
     /// The next record that is due.
     pub fn next_record(&mut self) -> Option<Record> {
         self.records.pop_front().or_else(|| self.time_waits.next_record().map(Record::TimeWait))
-    }
-
-    /// Takes back a record that has been told: its room is for the next.
-    pub fn take_back(&mut self, record: Record) {
-        if let Record::Close(record) = record
-            && self.told.len() < TOLD
-        {
-            self.told.push(record);
-        }
     }
 
     /// The stream is over: whatever has closed is reported. What is still open has no end to report.
@@ -432,33 +422,6 @@ impl Tracker {
         if let Some(held) = self.held.remove(&slot) {
             self.records.push_back(Record::Transition(held));
         }
-    }
-
-    /// The connection is over, as far as it can be followed.
-    fn end(&mut self, slot: Slot) {
-        self.release(slot);
-        let Some(connection) = self.table.get(slot) else { return };
-        if connection.is_listener() {
-            self.fates.listeners += 1;
-        } else {
-            self.fates.closed += 1;
-            let view =
-                View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
-            let workload = self.workloads.of(connection.cgroup());
-            let record = match self.told.pop() {
-                Some(mut told) => {
-                    let room = close::Room::of(&mut told);
-                    *told = close::record(connection, &view, workload, room);
-                    told
-                }
-                None => Box::new(close::record(connection, &view, workload, close::Room::default())),
-            };
-            self.records.push_back(Record::Close(record));
-        }
-        if let Some(connection) = self.table.get_mut(slot) {
-            connection.give_room(&mut self.interned);
-        }
-        self.table.remove(slot);
     }
 }
 

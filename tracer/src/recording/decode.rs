@@ -2,9 +2,9 @@
 //! read is bounded by its length.
 
 use finwait_core::observation::{
-    AcceptEvent, CgroupNames, Counters, DumpBegin, DumpEnd, Family, Hooks, Host, Numbered, PortBounds,
-    ReasonName, ResetEvent, Resumed, RetransmitEvent, SocketRow, StateChange, Stream, Subject, Sysctls, Task,
-    TimeWaitEvent, Watermark, Workload,
+    AcceptEvent, CgroupNames, Counters, DumpBegin, DumpEnd, Family, Host, Numbered, ReasonName, ResetEvent,
+    Resumed, RetransmitEvent, SocketRow, StateChange, Stream, Subject, Task, TimeWaitEvent, Watermark,
+    Workload,
 };
 use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, TcpState, WallNs};
 
@@ -13,6 +13,7 @@ use super::layout::{
     blank_subject, each_frequent_field, each_rare_field, each_rarest_field, each_row_field,
     each_subject_field, kind, row, subject_of,
 };
+use super::settings::{hooks, sysctls};
 use super::tasks::Tasks;
 use super::wire::{Fault, Field, Input, Read};
 use crate::source::room::Room;
@@ -436,39 +437,6 @@ fn changed_fields<'a>(change: &mut StateChange, mask: u64, mut input: Input<'a>)
         change.family = if change.family == Family::Inet { Family::Inet6 } else { Family::Inet };
     }
     Ok(input)
-}
-
-fn hooks(input: &mut Input<'_>) -> Read<Hooks> {
-    let bits = input.byte()?;
-    if bits >> 6 != 0 {
-        return Err(&Fault::Bad("the hooks in force"));
-    }
-    let on = |bit: u8| bits >> bit & 1 != 0;
-    Ok(Hooks {
-        resets_sent: on(0),
-        reset_reasons: on(1),
-        resets_received: on(2),
-        retransmits: on(3),
-        accepts: on(4),
-        sockets: on(5),
-        time_wait: layout::time_wait_source(input.byte()?)?,
-    })
-}
-
-fn sysctls(input: &mut Input<'_>) -> Read<Sysctls> {
-    let mut number = || -> Read<Option<u32>> {
-        optional(input)?.map(u32::try_from).transpose().map_err(|_| &Fault::Bad("a setting"))
-    };
-    Ok(Sysctls {
-        netns: number()?.map(NetNs),
-        tcp_fin_timeout: number()?,
-        tcp_tw_reuse: number()?,
-        tcp_orphan_retries: number()?,
-        tcp_max_orphans: number()?,
-        tcp_max_tw_buckets: number()?,
-        ip_local_port_range: number()?
-            .map(|ports| PortBounds { first: (ports >> 16) as u16, last: ports as u16 }),
-    })
 }
 
 fn cgroup(input: &mut Input<'_>) -> Read<CgroupNames> {

@@ -87,7 +87,7 @@ impl Recorder {
     /// Writes to `out`, which messages call `place`.
     ///
     /// # Errors
-    /// As [`Self::create`]: none, so far.
+    /// None so far: as [`Self::create`], which may not be able to write.
     pub fn stream(out: Box<dyn Write + Send>, place: String) -> Result<Self, SinkError> {
         Self::new(Ok(Out::Stream(out, true)), place, Box::new(|_| {}))
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tracer_common::TcpState;
 
+use super::closing::{begins_local_close, is_opening};
 use super::hooked::Hooked;
 use super::interned::Interned;
-use super::late::{Closing, Late, LocalBegin};
+use super::late::{Closing, Late};
 use super::surroundings::Surroundings;
 use super::trace::{Space, Trace, fingerprint};
 use crate::endpoint::Tuple;
@@ -278,7 +279,7 @@ impl Connection {
         }
     }
 
-    fn late_mut(&mut self, interned: &mut Interned) -> &mut Late {
+    pub(super) fn late_mut(&mut self, interned: &mut Interned) -> &mut Late {
         self.late.get_or_insert_with(|| interned.late())
     }
 
@@ -325,66 +326,6 @@ impl Connection {
         }
         self.owner = Some(actor);
         learned
-    }
-
-    fn note_closing(&mut self, change: &StateChange, interned: &mut Interned) {
-        let tcp = &change.tcp;
-        self.note_begin(change, interned);
-        if change.old == change.new {
-            return;
-        }
-        if matches!(change.new, TcpState::FinWait1 | TcpState::LastAck) {
-            let closing = &mut self.late_mut(interned).closing;
-            closing.retrans_before = tcp.total_retrans;
-            closing.unsent_bytes = difference(tcp.write_seq, tcp.snd_nxt);
-            let waiting = difference(tcp.write_seq, tcp.snd_una);
-            closing.fin_left_at_once =
-                waiting.zip(tcp.snd_wnd).map(|(bytes, window)| bytes == 0 && window > 0);
-        }
-        if matches!(change.new, TcpState::FinWait1 | TcpState::CloseWait) {
-            let closing = &mut self.late_mut(interned).closing;
-            closing.idle_send_ns = tcp.since_send_ns;
-            closing.idle_receive_ns = tcp.since_receive_ns;
-            closing.received_before_bytes = tcp.bytes_received;
-            closing.acked_before_bytes = tcp.bytes_acked;
-        }
-        match (change.old, change.new) {
-            (TcpState::FinWait1, TcpState::Closing) => {
-                let closing = &mut self.late_mut(interned).closing;
-                closing.unsent_at_closing_bytes = difference(tcp.write_seq, tcp.snd_nxt);
-            }
-            (TcpState::FinWait1, TcpState::FinWait2) => {
-                self.late_mut(interned).closing.fin_wait2_clock_ns = tcp.clock_cache_ns;
-            }
-            (TcpState::CloseWait, TcpState::LastAck) => {
-                let pending = difference(tcp.rcv_nxt, tcp.rcv_wup).map(|bytes| bytes != 0);
-                self.late_mut(interned).closing.ack_pending = pending;
-            }
-            _ => {}
-        }
-    }
-
-    fn note_begin(&mut self, change: &StateChange, interned: &mut Interned) {
-        let events = self.trace().len();
-        match self.closing().began {
-            Some(began) if began.index + 1 == events => {
-                let dead_next = change.flags.map(|flags| flags.dead);
-                self.late_mut(interned).closing.began = Some(LocalBegin { dead_next, ..began });
-            }
-            None if begins_local_close(change) && events < STEPS => {
-                self.late_mut(interned).closing.began = Some(LocalBegin {
-                    index: events,
-                    shutdown: change.shutdown,
-                    lingers: change.flags.is_none_or(|f| f.linger) && change.linger_ns != Some(0),
-                    lock_owned: change.lock_owned,
-                    kthread: change.task.and_then(|task| task.kthread),
-                    exiting: change.task.and_then(|task| task.exiting),
-                    exit_signal: change.task.and_then(|task| task.exit_signal),
-                    dead_next: None,
-                });
-            }
-            Some(_) | None => {}
-        }
     }
 
     /// Where the tales of the hooks on resets and retransmissions go.
@@ -444,25 +385,6 @@ fn shadow_rank(program: Program) -> Option<u8> {
 pub(crate) const ECONNABORTED: i32 = 103;
 
 const LISTEN_CLOSED: (TcpState, TcpState) = (TcpState::Listen, TcpState::Close);
-
-/// Where nothing has been closed yet.
-fn is_opening(state: TcpState) -> bool {
-    use TcpState::{Established, Listen, SynRecv, SynSent};
-    matches!(state, SynSent | SynRecv | Established | Listen)
-}
-
-/// The transition that starts this end's share of the close, made by the application or on its behalf.
-fn begins_local_close(change: &StateChange) -> bool {
-    use TcpState::{Close, CloseWait, Established, FinWait1, LastAck, SynRecv, SynSent};
-    match (change.old, change.new) {
-        (old, new) if old == new => false,
-        (_, FinWait1 | LastAck) => true,
-        (SynSent | SynRecv | Established | CloseWait, Close) => {
-            change.err == Some(0) || change.shutdown.is_some_and(|s| s.receive && s.send)
-        }
-        _ => false,
-    }
-}
 
 /// Whether a connection in `from` can reach `to` later without passing CLOSE (RFC 9293, figure 5, as Linux walks it).
 pub(crate) fn leads_to(from: TcpState, to: TcpState) -> bool {

@@ -1,0 +1,47 @@
+//! The record of a connection that is over, and what becomes of the room that it took.
+
+use super::Tracker;
+use super::table::Slot;
+use crate::close::{self, View};
+use crate::record::Record;
+
+/// Records taken back that are kept for later ones.
+const TOLD: usize = 64;
+
+impl Tracker {
+    /// Takes back a record that has been told: its room is for the next.
+    pub fn take_back(&mut self, record: Record) {
+        if let Record::Close(record) = record
+            && self.told.len() < TOLD
+        {
+            self.told.push(record);
+        }
+    }
+
+    /// The connection is over, as far as it can be followed.
+    pub(super) fn end(&mut self, slot: Slot) {
+        self.release(slot);
+        let Some(connection) = self.table.get(slot) else { return };
+        if connection.is_listener() {
+            self.fates.listeners += 1;
+        } else {
+            self.fates.closed += 1;
+            let view =
+                View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
+            let workload = self.workloads.of(connection.cgroup());
+            let record = match self.told.pop() {
+                Some(mut told) => {
+                    let room = close::Room::of(&mut told);
+                    *told = close::record(connection, &view, workload, room);
+                    told
+                }
+                None => Box::new(close::record(connection, &view, workload, close::Room::default())),
+            };
+            self.records.push_back(Record::Close(record));
+        }
+        if let Some(connection) = self.table.get_mut(slot) {
+            connection.give_room(&mut self.interned);
+        }
+        self.table.remove(slot);
+    }
+}
