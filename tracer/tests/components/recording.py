@@ -1,6 +1,7 @@
 """Reads a recording as docs/recording.md describes it and by nothing else, to hold the description to what finwait writes.
 
-Prints the observations as JSON lines, and to stderr how much is missing. Takes the file's path; zstd unpacks the payloads.
+Prints the observations as JSON lines, and to stderr how much is missing. Takes the file's path. Payloads packed with LZ4 are
+unpacked here, by the description of its block format; those of earlier recordings by zstd.
 """
 
 import ipaddress
@@ -341,18 +342,52 @@ def frames(data):
             at += 44
             continue
         if len(header) == 44 and sealed(header) and header[:4] == FRAME_MAGIC:
-            kind, flags, number, before, count, length, unpacked, checksum = struct.unpack_from("<BB2xQQIIII", header, 4)
+            kind, packing, number, before, count, length, unpacked, checksum = struct.unpack_from("<BB2xQQIIII", header, 4)
             stored = data[at + 44:at + 44 + length]
-            if max(length, unpacked) <= MOST and len(stored) == length and zlib.crc32(stored) == checksum:
-                yield kind, (flags, number, before, count, unpacked), stored
+            if packing <= 2 and max(length, unpacked) <= MOST and len(stored) == length and zlib.crc32(stored) == checksum:
+                yield kind, (packing, number, before, count, unpacked), stored
                 at += 44 + length
                 continue
         yield "damage", (1,), b""
         at += 1
 
 
-def unpack(stored, length):
-    data = subprocess.run(["zstd", "-d", "-c", "-q"], input=stored, stdout=subprocess.PIPE, check=True).stdout
+def unlz4(block):
+    """Sequences of literals and a copy of what came before; the last has literals alone."""
+    out, at = bytearray(), 0
+
+    def long(length):
+        nonlocal at
+        while length >= 15:
+            more, at = block[at], at + 1
+            length += more
+            if more < 255:
+                break
+        return length
+
+    while True:
+        token, at = block[at], at + 1
+        literals = long(token >> 4)
+        out += block[at : at + literals]
+        at += literals
+        if at >= len(block):
+            return bytes(out)
+        back, at = block[at] | block[at + 1] << 8, at + 2
+        length = long(token & 15) + 4
+        if not 0 < back <= len(out):
+            raise Senseless("a copy of what is not there")
+        start = len(out) - back
+        for place in range(start, start + length):  # it may reach into itself
+            out.append(out[place])
+
+
+def unpack(packing, stored, length):
+    if packing == 0:
+        data = stored
+    elif packing == 1:
+        data = subprocess.run(["zstd", "-d", "-c", "-q"], input=stored, stdout=subprocess.PIPE, check=True).stdout
+    else:
+        data = unlz4(stored)
     if len(data) != length:
         raise Senseless("another length unpacked")
     return data
@@ -373,11 +408,11 @@ def main(path):
             if other != run:
                 run, begun, following, ahead = other, False, first if part else 0, before if part else 0
         else:
-            flags, number, before, count, length = numbers
+            packing, number, before, count, length = numbers
             missing["frames"] += number - following
             missing["observations"] += before - ahead
             following, ahead = number + 1, before + (count if kind == OBSERVATIONS else 0)
-            observations = Payload(unpack(stored, length) if flags & 1 else stored).all(count)
+            observations = Payload(unpack(packing, stored, length)).all(count)
             # A preamble repeats what was read before.
             if kind == OBSERVATIONS or not begun:
                 for observation in observations:
