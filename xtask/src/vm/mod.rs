@@ -58,7 +58,7 @@ pub(crate) struct Args {
 }
 
 /// How often a guest that the emulator spoils, or that stands still, is booted.
-const BOOTS: u32 = 3;
+const BOOTS: u32 = 5;
 
 /// What every guest of one call shares.
 struct Shelf<'a> {
