@@ -155,7 +155,7 @@ fn version_of(local: Endpoint, remote: Endpoint, family: Family) -> IpVersion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::{both_ends, close, owner, time_wait, transition};
+    use crate::sink::samples_for_tests::{both_ends, close, owner, time_wait, transition};
     use finwait_core::{Claim, Reason, TcpState};
 
     fn shows(filter: &Filter, record: &CloseRecord) -> bool {

@@ -113,7 +113,7 @@ fn is_of_a_service(remote: Port, local: Option<Port>, role: Option<Role>) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
 
     #[test]
     fn of_an_address_its_network_is_left() {

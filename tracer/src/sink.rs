@@ -12,7 +12,8 @@ mod explain;
 pub(crate) mod human;
 mod json;
 mod recording;
-pub(crate) mod samples;
+#[cfg(test)]
+pub(crate) mod samples_for_tests;
 mod strip;
 mod table;
 mod text;

@@ -8,7 +8,7 @@ use finwait_core::record::{CloseKind, TimeWaitRecord};
 use finwait_core::{Claim, ConnId, NetNs, Observation, Reason, Record, TcpState, Tracker, TrackerConfig};
 
 use super::*;
-use crate::sink::samples::{close, dwell, known, time_wait};
+use crate::sink::samples_for_tests::{close, dwell, known, time_wait};
 
 fn recordings() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("core/tests/recordings");

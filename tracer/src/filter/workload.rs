@@ -101,7 +101,7 @@ impl UnitPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::workload;
+    use crate::sink::samples_for_tests::workload;
 
     fn workloads(containers: &[&str], units: &[&str]) -> Workloads {
         let containers = containers.iter().map(|id| (*id).to_owned()).collect();

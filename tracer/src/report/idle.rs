@@ -161,7 +161,7 @@ fn clusters(group: Group, buckets: &BTreeMap<i32, Bucket>) -> Vec<IdleCluster> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
     use finwait_core::Claim;
 
     const SECOND: u64 = 1_000_000_000;

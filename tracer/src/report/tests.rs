@@ -8,7 +8,7 @@ use finwait_core::{Accounting, Claim, Fates, Reason, Record, TcpState, Tracker, 
 
 use super::json::ReportJson;
 use super::*;
-use crate::sink::samples::{close, context, dwell, endpoint, known};
+use crate::sink::samples_for_tests::{close, context, dwell, endpoint, known};
 use crate::sink::{Context, Ended, Sink, Tally};
 use crate::stats::Grouping;
 

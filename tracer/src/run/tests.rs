@@ -4,7 +4,7 @@ use finwait_core::observation::Watermark;
 use finwait_core::{Cookie, TcpState};
 
 use super::*;
-use crate::sink::samples;
+use crate::sink::samples_for_tests as samples;
 
 /// Hands out prepared batches; after them it is idle, or at its end once it was closed.
 struct Script {

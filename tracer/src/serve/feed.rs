@@ -82,7 +82,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
     use finwait_core::MonoNs;
 
     fn close(at: u64) -> Record {

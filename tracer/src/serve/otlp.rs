@@ -4,6 +4,8 @@
 //! tracer: snapshots come from a closure. It speaks plain HTTP only; a collector beside it speaks TLS to the world.
 
 mod backoff;
+#[cfg(test)]
+mod collector_for_tests;
 mod counters;
 mod endpoint;
 mod labels;
@@ -12,7 +14,6 @@ mod names;
 mod post;
 mod queue;
 mod resource;
-mod test_collector;
 mod worker;
 
 use std::sync::Arc;

@@ -104,7 +104,7 @@ fn are_two_ends(one: &CloseRecord, other: &CloseRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
 
     fn close(number: u64) -> Arc<CloseRecord> {
         let mut close = samples::close();

@@ -192,7 +192,7 @@ mod tests {
     use finwait_core::TcpState;
 
     use super::*;
-    use crate::sink::samples::{self, Shared, context, owner};
+    use crate::sink::samples_for_tests::{self as samples, Shared, context, owner};
 
     fn written(subject: Subject, records: &[Record]) -> String {
         let out = Shared::default();

@@ -118,7 +118,7 @@ impl<W: Write + Send> Source for WatchedSource<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples::Shared;
+    use crate::sink::samples_for_tests::Shared;
 
     /// Half read at the first poll, at its end at the second.
     struct Half(bool);

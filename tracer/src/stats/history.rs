@@ -140,7 +140,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
 
     fn ended(at_s: u64) -> CloseRecord {
         CloseRecord { closed_at: Some(MonoNs(at_s * 1_000_000_000)), ..samples::close() }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::family::{Family, Kind, Value};
 use super::histogram::{Histogram, QUANTILE_FACTOR};
 use super::*;
-use crate::sink::{Context, Sink, samples};
+use crate::sink::samples_for_tests as samples;
+use crate::sink::{Context, Sink};
 use crate::source::{FileSource, Polled, Source};
 
 /// Every recording of the tracker's tests.

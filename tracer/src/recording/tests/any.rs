@@ -294,7 +294,7 @@ pub(super) fn observation() -> BoxedStrategy<Observation> {
 
 /// A host of this version.
 pub(super) fn host() -> Observation {
-    Observation::Host(crate::sink::samples::host(Tier::TpBtf))
+    Observation::Host(crate::sink::samples_for_tests::host(Tier::TpBtf))
 }
 
 /// Transitions of `count` connections, each with a task of its own, and then one more of each.

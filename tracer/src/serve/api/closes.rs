@@ -174,7 +174,7 @@ fn has_process(close: &CloseRecord, asked: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
 
     fn fits(asked: &Asked) -> bool {
         let kept = Kept { number: 0, close: Arc::new(samples::close()), time_wait: None };

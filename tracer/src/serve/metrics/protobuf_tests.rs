@@ -7,7 +7,7 @@ use finwait_core::{MonoNs, WallNs};
 use proptest::prelude::*;
 
 use super::*;
-use crate::sink::samples;
+use crate::sink::samples_for_tests as samples;
 use crate::stats::catalogue;
 use crate::stats::family::{Definition, Label};
 use crate::stats::histogram::upper_bound_seconds;

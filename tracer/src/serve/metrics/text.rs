@@ -150,7 +150,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::sink::samples;
+    use crate::sink::samples_for_tests as samples;
     use crate::stats::catalogue;
     use finwait_core::{MonoNs, WallNs};
 

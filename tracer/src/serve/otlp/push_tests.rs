@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, metric, number_da
 use prost::Message;
 use socket2::{Domain, Socket, Type};
 
-use super::test_collector::{Answer, Collector, PATIENCE, ok};
+use super::collector_for_tests::{Answer, Collector, PATIENCE, ok};
 use super::*;
 use crate::stats::catalogue;
 use crate::stats::family::{Sample, Value};

@@ -3,7 +3,9 @@ use finwait_core::record::{TimeWaitEnd, TimeWaitRecord, WaveTime};
 use finwait_core::{Cookie, MonoNs, SocketKey};
 
 use super::*;
-use crate::sink::samples::{Shared, both_ends, close, conn_id, context, killed, known, time_wait, unproven};
+use crate::sink::samples_for_tests::{
+    Shared, both_ends, close, conn_id, context, killed, known, time_wait, unproven,
+};
 
 const STYLE: Style = Style { width: 100, ascii: false, evidence: false, colour: false };
 

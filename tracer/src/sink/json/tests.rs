@@ -10,7 +10,7 @@ use finwait_core::{Claim, MonoNs, Reason, TcpState};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sink::samples::{
+use crate::sink::samples_for_tests::{
     Shared, accounting, both_ends, classic_transition, close, context, dwell, killed, known, owner, step,
     time_wait, transition, unproven,
 };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sink::samples::{both_ends, close, dwell, killed, known, step};
+use crate::sink::samples_for_tests::{both_ends, close, dwell, killed, known, step};
 
 fn shown(record: &CloseRecord) -> (String, String) {
     let text: String =

@@ -3,9 +3,9 @@ use finwait_core::record::{CloseKind, Endpoint};
 use finwait_core::{Claim, Reason, TcpState};
 
 use super::*;
-use crate::sink::samples::{
-    self, Shared, both_ends, classic_transition, close, context, endpoint, killed, known, owner, time_wait,
-    transition, unproven,
+use crate::sink::samples_for_tests::{
+    self as samples, Shared, both_ends, classic_transition, close, context, endpoint, killed, known, owner,
+    time_wait, transition, unproven,
 };
 
 fn look(subject: Subject) -> Look {

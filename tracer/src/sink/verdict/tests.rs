@@ -2,7 +2,9 @@ use finwait_core::record::{CloseKind, CloseRecord, FirstCloser, Reset, ResetCaus
 use finwait_core::{Claim, Reason};
 
 use super::*;
-use crate::sink::samples::{accounting, both_ends, close, killed, known, owner, time_wait, unproven};
+use crate::sink::samples_for_tests::{
+    accounting, both_ends, close, killed, known, owner, time_wait, unproven,
+};
 use crate::source::UnreadLines;
 
 fn reset(direction: Claim<ResetDirection>, sender: &str) -> CloseRecord {

@@ -1,7 +1,5 @@
 //! Records made by hand, for the tests of whatever shows them.
 
-#![cfg(test)]
-
 use finwait_core::observation::{
     Comm, Family, Host, Program, ReasonName, Stream, Task, TcpFields, Tier, TimeWaitSource, Workload,
 };

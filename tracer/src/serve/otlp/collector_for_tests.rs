@@ -1,7 +1,5 @@
 //! A collector for tests: HTTP/1.1 over one listener, answers by script.
 
-#![cfg(test)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
