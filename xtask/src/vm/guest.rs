@@ -17,15 +17,17 @@ use crate::vm::transcript::Transcript;
 const QEMU: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
-/// Software emulation: KVM is not to be relied on. QEMU 7.2 spoils the flags that cmpxchg16b gives when several
-/// processors run, and kernels from 6.12 on stumble over it: without the instruction they do without it.
-const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-m", "1024"];
+/// Software emulation: KVM is not to be relied on. One thread runs a guest's processors in turn: with a thread for each, QEMU
+/// now and then runs an instruction that another processor has just replaced, and kernels patch their functions all the
+/// while. QEMU 7.2 also spoils the flags that cmpxchg16b gives, and kernels from 6.12 on stumble over it: without the
+/// instruction they do without it.
+const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-m", "1024"];
 /// No devices that the guest has no use for; the end of the guest is the end of the emulator.
 const DEVICES: [&str; 7] = ["-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"];
 /// Under load the emulated timer may be late, which the kernel would take for broken.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 /// The emulator ran an instruction that the kernel had replaced and no processor could see any more: while a kernel
-/// function is patched, say to attach fentry, it begins with int3 for a moment, and QEMU now and then keeps that.
+/// function is patched, say to attach fentry, it begins with int3 for a moment.
 const STALE_INSTRUCTION: &str = "Oops: int3";
 /// What the kernel said last, told when a guest does not answer
 const LAST_LINES: usize = 20;

@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// Processors of each guest
     #[arg(long, default_value_t = 2)]
     processors: u32,
-    /// Guests that run at the same time
-    #[arg(long, default_value_t = 1)]
+    /// Guests that run at the same time; each takes one of this machine's processors
+    #[arg(long, default_value_t = 2)]
     at_once: usize,
     /// Live tests that run at the same time in a guest
     #[arg(long, default_value_t = 4)]
@@ -58,7 +58,7 @@ pub(crate) struct Args {
 }
 
 /// How often a guest that the emulator spoils, or that stands still, is booted.
-const BOOTS: u32 = 5;
+const BOOTS: u32 = 3;
 
 /// What every guest of one call shares.
 struct Shelf<'a> {
