@@ -124,7 +124,7 @@ impl Context {
     /// Takes note of what `observation` says of host and clocks; whether it did.
     pub fn learn(&mut self, observation: &Observation) -> bool {
         match observation {
-            Observation::Host(host) => self.host = Some(host.clone()),
+            Observation::Host(host) => self.host = Some((**host).clone()),
             Observation::Clock(clock) => self.clock = Some(*clock),
             _ => return false,
         }

@@ -20,7 +20,7 @@ use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::id::BootId;
 use crate::observation::{Hooks, StateChange, Workload};
-use crate::record::{CloseRecord, Dwell, FirstCloser, Role, SeenFrom, Step, Successor};
+use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
 use crate::tracker::{Audit, Connection, Trace, difference};
 
@@ -47,99 +47,121 @@ impl View<'_> {
     }
 }
 
-/// Room for what a record has several of: empty.
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    pub(crate) dwells: Vec<Dwell>,
-    pub(crate) steps: Vec<Step>,
-}
-
-impl Room {
-    /// That of `record`, which nobody needs any more.
-    pub(crate) fn of(record: &mut CloseRecord) -> Self {
-        let mut room =
-            Self { dwells: std::mem::take(&mut record.dwells), steps: std::mem::take(&mut record.steps) };
-        room.dwells.clear();
-        room.steps.clear();
-        room
-    }
-}
-
-/// The record of `connection`, which has ended or is given up.
+/// The record of `connection`, which has ended or is given up, in place of the one that `record` was: it is large, and would
+/// be copied more than once on its way there.
 pub(crate) fn record(
     connection: &Connection,
     view: &View,
     workload: Option<Arc<Workload>>,
-    room: Room,
-) -> CloseRecord {
+    record: &mut CloseRecord,
+) {
     let continuity = Continuity::of(connection, view.audit, view.seen_until);
-    let role = role(connection, &continuity);
     let (end, surroundings) = (connection.end(), connection.surroundings());
-    let ending = Ending::of(connection, end, role.value().copied());
+    record.role = role(connection, &continuity);
+    let ending = Ending::of(connection, end, record.role.value().copied());
     let ending = match end {
         Some(end) if reset::may_be_hooked(&ending, connection) => {
             reset::with_hook(ending, connection, end, view)
         }
         _ => ending,
     };
-    let (mut dwells, mut steps) = (room.dwells, room.steps);
-    dwell::dwells(connection, &continuity, &ending, &mut dwells);
-    steps.extend(connection.trace().iter().map(Trace::step));
-    let waves = waves::waves(connection, &continuity, &ending);
-    let (cause, exit_signal) = owners::cause(connection, &continuity, &ending, view);
-    let mut record = CloseRecord {
-        conn_id: connection.id(view.boot),
-        family: connection.family,
-        local: connection.tuple.local,
-        remote: connection.tuple.remote,
-        netns: surroundings.netns,
-        cgroup: surroundings.cgroup,
-        workload,
-        uid: surroundings.uid,
-        mark: surroundings.mark,
-        is_mptcp: surroundings.is_mptcp,
-        closed_at: end.map(|end| end.at),
-        last_seen_at: connection.last_seen_at(),
-        seen_from: seen_from(connection),
-        opener: owners::opener(connection, &continuity, &role),
-        acceptor: owners::acceptor(connection, &continuity, &role, view),
-        closer: owners::closer(connection, &continuity),
-        holder: connection.holder.as_deref().copied(),
+    let CloseRecord {
+        conn_id,
+        family,
+        local,
+        remote,
+        netns,
+        cgroup,
+        workload: workload_named,
+        uid,
+        mark,
+        is_mptcp,
+        closed_at,
+        last_seen_at,
+        seen_from: first_seen,
+        role,
+        opener,
+        acceptor,
+        closer,
+        holder,
         cause,
         exit_signal,
-        wave_times: times::times(connection, &continuity, &ending, &waves, &dwells),
-        half_closed_ns: bytes::half_closed_ns(connection, &continuity, &ending),
-        half_closed_bytes: bytes::half_closed_bytes(connection, &continuity, &ending),
-        fin_retransmits: fin::retransmits(connection, &continuity, view),
-        fin_outcome: fin::outcome(connection, &continuity, &ending),
-        first_closer: first_closer(connection, &continuity),
+        first_closer: first,
+        kind,
+        reset,
+        timeout,
+        error: error_left,
         waves,
-        life_ns: life(connection, &continuity),
-        handshake_ns: handshake(connection, &continuity),
-        bytes_sent: bytes::sent(connection, &role),
-        bytes_received: bytes::received(connection),
-        srtt_us: round_trip(connection),
-        error: error(connection),
-        total_retrans: end.and_then(|end| end.tcp.total_retrans),
-        idle_send_ns: connection.closing().idle_send_ns,
-        idle_receive_ns: connection.closing().idle_receive_ns,
-        chain_breaks: continuity.chain_breaks,
-        steps,
-        steps_dropped: connection.steps_dropped(),
-        kind: ending.kind,
-        reset: ending.reset,
-        timeout: ending.timeout,
-        successor: ending.successor,
-        role,
+        wave_times,
+        half_closed_ns,
+        half_closed_bytes,
+        fin_retransmits,
+        fin_outcome,
+        successor,
+        life_ns,
+        handshake_ns,
         dwells,
-        captured: None,
-    };
+        steps,
+        steps_dropped,
+        bytes_sent,
+        bytes_received,
+        srtt_us,
+        total_retrans,
+        idle_send_ns,
+        idle_receive_ns,
+        chain_breaks,
+        captured: segments,
+    } = record;
+    dwells.clear();
+    dwell::dwells(connection, &continuity, &ending, dwells);
+    steps.clear();
+    steps.extend(connection.trace().iter().map(Trace::step));
+    *conn_id = connection.id(view.boot);
+    *family = connection.family;
+    *local = connection.tuple.local;
+    *remote = connection.tuple.remote;
+    *netns = surroundings.netns;
+    *cgroup = surroundings.cgroup;
+    *workload_named = workload;
+    *uid = surroundings.uid;
+    *mark = surroundings.mark;
+    *is_mptcp = surroundings.is_mptcp;
+    *closed_at = end.map(|end| end.at);
+    *last_seen_at = connection.last_seen_at();
+    *first_seen = seen_from(connection);
+    *opener = owners::opener(connection, &continuity, role);
+    *acceptor = owners::acceptor(connection, &continuity, role, view);
+    *closer = owners::closer(connection, &continuity);
+    *holder = connection.holder.as_deref().copied();
+    (*cause, *exit_signal) = owners::cause(connection, &continuity, &ending, view);
+    *waves = waves::waves(connection, &continuity, &ending);
+    *wave_times = times::times(connection, &continuity, &ending, waves, dwells);
+    *half_closed_ns = bytes::half_closed_ns(connection, &continuity, &ending);
+    *half_closed_bytes = bytes::half_closed_bytes(connection, &continuity, &ending);
+    *fin_retransmits = fin::retransmits(connection, &continuity, view);
+    *fin_outcome = fin::outcome(connection, &continuity, &ending);
+    *first = first_closer(connection, &continuity);
+    *life_ns = life(connection, &continuity);
+    *handshake_ns = handshake(connection, &continuity);
+    *bytes_sent = bytes::sent(connection, role);
+    *bytes_received = bytes::received(connection);
+    *srtt_us = round_trip(connection);
+    *error_left = error(connection);
+    *total_retrans = end.and_then(|end| end.tcp.total_retrans);
+    *idle_send_ns = connection.closing().idle_send_ns;
+    *idle_receive_ns = connection.closing().idle_receive_ns;
+    *chain_breaks = continuity.chain_breaks;
+    *steps_dropped = connection.steps_dropped();
+    *kind = ending.kind;
+    *reset = ending.reset;
+    *timeout = ending.timeout;
+    *successor = ending.successor;
+    *segments = None;
     if let Some(end) = end
         && let Some(captured) = &end.captured
     {
-        captured::claim(&mut record, connection, end, captured);
+        captured::claim(record, connection, end, captured);
     }
-    record
 }
 
 /// Whether the time-wait socket that `connection` leaves begins in FIN_WAIT2, by its last transition alone; `None` if it

@@ -36,7 +36,7 @@ pub use workload::Workload;
 #[serde(tag = "observation", rename_all = "snake_case")]
 pub enum Observation {
     /// Where the observations come from; the first of every stream.
-    Host(Host),
+    Host(Box<Host>),
     /// Both clocks, to show wall times.
     Clock(ClockPair),
     /// A socket changed its state.
@@ -44,7 +44,7 @@ pub enum Observation {
     /// No event before this moment can still come.
     Watermark(Watermark),
     /// What the source's counters stood at.
-    Counters(Counters),
+    Counters(Box<Counters>),
     /// A reset was sent or taken in.
     Reset(Box<ResetEvent>),
     /// A segment of a closing connection was sent again.
@@ -64,6 +64,9 @@ pub enum Observation {
     /// What follows is the rest of a stream.
     Resumed(Box<Resumed>),
 }
+
+/// They come in batches of hundreds.
+const _: () = assert!(size_of::<Observation>() <= 40);
 
 impl Observation {
     /// When it happened; `None` for what only describes.

@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-use crate::claim::{Claim, named};
-use crate::id::{CgroupId, ConnId, NetNs, Pid, Port};
+use crate::claim::{Claim, Reason, named};
+use crate::id::{BootId, CgroupId, ConnId, Cookie, NetNs, Pid, Port, SocketKey};
 use crate::observation::{CapturedClose, Comm, Family, ReasonName, StateChange, Task, Workload};
 use crate::time::MonoNs;
 use core::fmt;
@@ -359,4 +359,61 @@ pub struct CloseRecord {
     pub chain_breaks: u32,
     /// The segments that closed it, where a packet capture shows them
     pub captured: Option<Box<CapturedClose>>,
+}
+
+impl CloseRecord {
+    /// Room for one: nothing of it is known.
+    pub(crate) fn blank() -> Self {
+        fn unknown<T>() -> Claim<T> {
+            Claim::Unknown(Reason::EndNotSeen)
+        }
+        let nowhere = Endpoint::default();
+        Self {
+            conn_id: ConnId { boot: BootId::default(), socket: SocketKey::Cookie(Cookie(0)), generation: 0 },
+            family: Family::Inet,
+            local: nowhere,
+            remote: nowhere,
+            netns: None,
+            cgroup: None,
+            workload: None,
+            uid: None,
+            mark: None,
+            is_mptcp: None,
+            closed_at: None,
+            last_seen_at: MonoNs(0),
+            seen_from: SeenFrom::Middle,
+            role: unknown(),
+            opener: unknown(),
+            acceptor: unknown(),
+            closer: unknown(),
+            holder: None,
+            cause: unknown(),
+            exit_signal: None,
+            first_closer: unknown(),
+            kind: unknown(),
+            reset: None,
+            timeout: None,
+            error: unknown(),
+            waves: unknown(),
+            wave_times: WaveTimes { waves: [unknown(); 4], slow: None },
+            half_closed_ns: unknown(),
+            half_closed_bytes: unknown(),
+            fin_retransmits: unknown(),
+            fin_outcome: unknown(),
+            successor: unknown(),
+            life_ns: unknown(),
+            handshake_ns: unknown(),
+            dwells: Vec::new(),
+            steps: Vec::new(),
+            steps_dropped: 0,
+            bytes_sent: unknown(),
+            bytes_received: unknown(),
+            srtt_us: unknown(),
+            total_retrans: None,
+            idle_send_ns: None,
+            idle_receive_ns: None,
+            chain_breaks: 0,
+            captured: None,
+        }
+    }
 }

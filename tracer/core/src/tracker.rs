@@ -13,6 +13,7 @@ mod late;
 mod open;
 mod population;
 mod ports;
+mod slab;
 mod sockets;
 mod surroundings;
 mod table;
@@ -37,7 +38,7 @@ pub use self::population::{GroupId, GroupPopulation, Grouping, OpenConnection};
 pub use self::ports::{PortSpace, PortsTaken};
 use self::sockets::Listing;
 use self::table::{Queue, Slot, Table};
-use self::time_wait::TimeWaits;
+use self::time_wait::{Lent, TimeWaits};
 pub(crate) use self::trace::{Space, Trace};
 use self::workloads::Workloads;
 use crate::accounting::Accounting;
@@ -163,7 +164,8 @@ impl Tracker {
             Observation::Accept(event) => self.accept(event),
             Observation::TimeWait(event) => {
                 self.audit.number(event.stream, event.seq, event.at);
-                self.time_waits.event(event, &self.audit);
+                let mut lent = Lent { audit: &self.audit, ports: self.table.ports_mut() };
+                self.time_waits.event(event, &mut lent);
             }
             Observation::DumpBegin(begin) => self.dump_begin(begin),
             Observation::Socket(row) => self.row(row),
@@ -183,7 +185,7 @@ impl Tracker {
         while let Some(slot) = self.table.oldest(Queue::Settling) {
             self.end(slot);
         }
-        self.time_waits.finish(&self.audit);
+        self.time_waits.finish(&mut Lent { audit: &self.audit, ports: self.table.ports_mut() });
     }
 
     /// The books.
@@ -246,7 +248,7 @@ impl Tracker {
         self.table.pass(at);
         self.forget_handshakes(at);
         self.settle(at);
-        self.time_waits.advance(at, &self.audit);
+        self.time_waits.advance(at, &mut Lent { audit: &self.audit, ports: self.table.ports_mut() });
     }
 
     fn settle(&mut self, at: MonoNs) {
@@ -376,6 +378,9 @@ impl Tracker {
         if let Some(record) = record {
             self.tell(slot, record);
         }
+        if change.new == TcpState::Close {
+            self.leave_time_wait(slot);
+        }
         self.table.touch(slot, queue_of(change.new));
         let learned = self.table.learn_role(slot, (change.old, change.new)) || learned;
         if change.new != TcpState::Close {
@@ -383,23 +388,19 @@ impl Tracker {
                 self.regroup(slot);
             }
             self.table.hold_port(slot);
+            if let Some(connection) = self.table.get(slot).filter(|_| self.time_waits.watches()) {
+                self.time_waits.opening(connection, change);
+            }
         }
         self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
-        self.leave_time_wait(slot, change);
     }
 
-    /// A connection that ends may leave a time-wait socket behind; one that begins may take the place of another's.
-    fn leave_time_wait(&mut self, slot: Slot, change: &StateChange) {
-        let Some(connection) = self.table.get(slot) else { return };
-        if !self.time_waits.watches() {
-            return;
-        }
-        if change.new == TcpState::Close {
-            let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
-            self.time_waits.closed(connection, from_fin_wait2, self.table.role(slot), &self.audit);
-        } else {
-            self.time_waits.opening(connection, change);
-        }
+    /// A connection that ends may leave a time-wait socket behind, which keeps its port.
+    fn leave_time_wait(&mut self, slot: Slot) {
+        let Some((connection, role, held, ports)) = self.table.ending(slot) else { return };
+        let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
+        let mut lent = Lent { audit: &self.audit, ports };
+        self.time_waits.closed(connection, from_fin_wait2, (role, held), &mut lent);
     }
 
     /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.

@@ -103,11 +103,11 @@ fn with_holes(observations: &[Observation], mut keep: impl FnMut() -> bool) -> V
     let until = |lost: &[MonoNs], at: MonoNs| lost.iter().filter(|lost_at| **lost_at <= at).count() as u64;
     kept.into_iter()
         .map(|observation| match observation {
-            Observation::Counters(counters) => Observation::Counters(Counters {
+            Observation::Counters(counters) => Observation::Counters(Box::new(Counters {
                 lost_ring: counters.lost_ring + until(&transitions, counters.at),
                 hooks_lost: counters.hooks_lost + until(&hooks, counters.at),
-                ..counters
-            }),
+                ..*counters
+            })),
             other => other,
         })
         .collect()

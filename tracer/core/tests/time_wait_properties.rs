@@ -335,12 +335,12 @@ fn received(world: &World, keep: &mut impl FnMut() -> bool, sweep: bool) -> Vec<
         }
         if tick.is_multiple_of(5) {
             let at = MonoNs(now + MILLI);
-            out.observations.push(Observation::Counters(Counters {
+            out.observations.push(Observation::Counters(Box::new(Counters {
                 at,
                 lost_ring,
                 hooks_lost,
                 ..Counters::default()
-            }));
+            })));
             out.observations.push(Observation::Watermark(Watermark { at }));
         }
         tick += 1;

@@ -132,10 +132,10 @@ impl Decoder {
 
     fn rare(&mut self, kind: u8, input: &mut Input<'_>) -> Read<Observation> {
         Ok(match kind {
-            kind::HOST => Observation::Host(self.host(input)?),
+            kind::HOST => Observation::Host(Box::new(self.host(input)?)),
             kind::CLOCK => Observation::Clock(self.clock(input)?),
             kind::WATERMARK => Observation::Watermark(Watermark { at: self.at(input)? }),
-            kind::COUNTERS => Observation::Counters(self.counters(input)?),
+            kind::COUNTERS => Observation::Counters(Box::new(self.counters(input)?)),
             kind::RESET => Observation::Reset(Box::new(self.reset(input)?)),
             kind::RETRANSMIT => Observation::Retransmit(Box::new(self.retransmit(input)?)),
             kind::DUMP_BEGIN => Observation::DumpBegin(self.dump_begin(input)?),

@@ -27,9 +27,9 @@ impl Preamble {
     /// Takes note of `observation`.
     pub(super) fn learn(&mut self, observation: &Observation) {
         match observation {
-            Observation::Host(host) => self.host = Some(host.clone()),
+            Observation::Host(host) => self.host = Some((**host).clone()),
             Observation::Clock(clock) => self.clock = Some(*clock),
-            Observation::Counters(counters) => self.counters = *counters,
+            Observation::Counters(counters) => self.counters = **counters,
             Observation::Watermark(watermark) => self.watermark = self.watermark.max(watermark.at),
             Observation::Cgroup(names) => {
                 if self.names.len() < NAMES || self.names.contains_key(&names.cgroup) {
@@ -56,7 +56,7 @@ impl Preamble {
     /// All of it, the host first.
     pub(super) fn observations(&self) -> Vec<Observation> {
         let mut all = Vec::new();
-        all.extend(self.host.clone().map(Observation::Host));
+        all.extend(self.host.clone().map(|host| Observation::Host(Box::new(host))));
         all.extend(self.clock.map(Observation::Clock));
         let mut numbers: Vec<Numbered> =
             self.numbers.iter().map(|(stream, seq)| Numbered { stream: *stream, seq: *seq }).collect();

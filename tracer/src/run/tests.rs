@@ -119,7 +119,7 @@ impl Tap for Tapped {
 }
 
 fn host(tier: Tier) -> Observation {
-    Observation::Host(samples::host(tier))
+    Observation::Host(Box::new(samples::host(tier)))
 }
 
 /// Transitions of as many sockets, a millisecond apart, numbered from `from`.

@@ -62,7 +62,7 @@ impl LiveSource {
             ring,
             decoder,
             stop: stop.clone(),
-            preamble: vec![Observation::Host(host), Observation::Clock(clock_pair())],
+            preamble: vec![Observation::Host(Box::new(host)), Observation::Clock(clock_pair())],
             counters: None,
             counted: None,
             clocked: Instant::now(),
@@ -96,7 +96,7 @@ impl LiveSource {
     /// The host's line, until it was handed out.
     fn host_mut(&mut self) -> Option<&mut Host> {
         self.preamble.iter_mut().find_map(|observation| match observation {
-            Observation::Host(host) => Some(host),
+            Observation::Host(host) => Some(&mut **host),
             _ => None,
         })
     }
@@ -193,7 +193,7 @@ impl LiveSource {
         if let Some(counters) = self.counters.take() {
             let counters = counters.observation(self.decoder.errors());
             self.note_loss(&counters);
-            batch.push(Observation::Counters(counters));
+            batch.push(Observation::Counters(Box::new(counters)));
         }
         batch.push(Observation::Watermark(Watermark { at }));
         if let Some(listing) = self.listing.as_mut().filter(|_| !self.closed) {

@@ -3,18 +3,18 @@
 use super::Tracker;
 use super::table::Slot;
 use crate::close::{self, View};
-use crate::record::Record;
+use crate::record::{CloseRecord, Record};
 
 /// Records taken back that are kept for later ones.
-const TOLD: usize = 64;
+pub(super) const TOLD: usize = 64;
 
 impl Tracker {
     /// Takes back a record that has been told: its room is for the next.
     pub fn take_back(&mut self, record: Record) {
-        if let Record::Close(record) = record
-            && self.told.len() < TOLD
-        {
-            self.told.push(record);
+        match record {
+            Record::Close(record) if self.told.len() < TOLD => self.told.push(record),
+            Record::TimeWait(record) => self.time_waits.take_back(record),
+            _ => {}
         }
     }
 
@@ -29,14 +29,8 @@ impl Tracker {
             let view =
                 View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
             let workload = self.workloads.of(connection.cgroup());
-            let record = match self.told.pop() {
-                Some(mut told) => {
-                    let room = close::Room::of(&mut told);
-                    *told = close::record(connection, &view, workload, room);
-                    told
-                }
-                None => Box::new(close::record(connection, &view, workload, close::Room::default())),
-            };
+            let mut record = self.told.pop().unwrap_or_else(|| Box::new(CloseRecord::blank()));
+            close::record(connection, &view, workload, &mut record);
             self.records.push_back(Record::Close(record));
         }
         if let Some(connection) = self.table.get_mut(slot) {

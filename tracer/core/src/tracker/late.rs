@@ -84,9 +84,13 @@ pub(crate) struct Late {
 impl Late {
     /// Nothing is known any more; the room of the steps stays.
     pub(super) fn clear(&mut self) {
-        let mut steps = std::mem::take(&mut self.steps);
+        let Self { closing, closer, hooked, end, steps, steps_dropped } = self;
+        *closing = Closing::NONE;
+        *closer = None;
+        *hooked = Hooked::default();
+        *end = None;
         steps.clear();
-        *self = Self { steps, ..Self::default() };
+        *steps_dropped = 0;
     }
 }
 

@@ -67,16 +67,8 @@ impl Tracker {
     /// Where this end opens connections to, and how many ephemeral ports are taken there.
     #[must_use]
     pub fn ports(&self) -> HashMap<PortSpace, PortsTaken> {
-        let mut spaces: HashMap<PortSpace, (PortsTaken, bool)> = HashMap::new();
-        for (space, connections, opened) in self.table.ports().all() {
-            spaces.insert(space, (PortsTaken { connections, time_wait: 0 }, opened));
-        }
-        for (space, time_wait, opened) in self.time_waits.ports().all() {
-            let (taken, opens) = spaces.entry(space).or_default();
-            (taken.time_wait, *opens) = (time_wait, *opens || opened);
-        }
-        let opened = spaces.into_iter().filter(|(_, (_, opened))| *opened);
-        opened.map(|(space, (taken, _))| (space, taken)).collect()
+        let opened = self.table.ports().all().filter(|(.., opened)| *opened);
+        opened.map(|(space, taken, _)| (space, taken)).collect()
     }
 
     /// The newest event time that was observed.

@@ -114,6 +114,19 @@ struct Stay {
     passed_ns: u128,
 }
 
+impl Stay {
+    fn enter(&mut self, at: MonoNs) {
+        self.sockets += 1;
+        self.came_ns += u128::from(at.0);
+    }
+
+    fn leave(&mut self, came: MonoNs, at: MonoNs) {
+        self.sockets = self.sockets.saturating_sub(1);
+        self.came_ns = self.came_ns.saturating_sub(u128::from(came.0));
+        self.passed_ns += u128::from(at.since(came).unwrap_or(0));
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     opened: u64,
@@ -126,16 +139,24 @@ pub(super) struct Population(Vec<Group>);
 
 impl Population {
     pub(super) fn enter(&mut self, group: GroupId, state: TcpState, at: MonoNs) {
-        let stay = self.stay(group, state);
-        stay.sockets += 1;
-        stay.came_ns += u128::from(at.0);
+        self.stay(group, state).enter(at);
     }
 
     pub(super) fn leave(&mut self, group: GroupId, state: TcpState, came: MonoNs, at: MonoNs) {
-        let stay = self.stay(group, state);
-        stay.sockets = stay.sockets.saturating_sub(1);
-        stay.came_ns = stay.came_ns.saturating_sub(u128::from(came.0));
-        stay.passed_ns += u128::from(at.since(came).unwrap_or(0));
+        self.stay(group, state).leave(came, at);
+    }
+
+    /// One of `group` that came into the first state at `came` passes on to the second.
+    pub(super) fn pass(
+        &mut self,
+        group: GroupId,
+        (from, to): (TcpState, TcpState),
+        came: MonoNs,
+        at: MonoNs,
+    ) {
+        let stays = &mut self.group(group).stays;
+        stays[place(from)].leave(came, at);
+        stays[place(to)].enter(at);
     }
 
     pub(super) fn opened(&mut self, group: GroupId) {

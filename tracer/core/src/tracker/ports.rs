@@ -64,7 +64,7 @@ impl PortSpace {
 }
 
 /// How many ports of a space are taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortsTaken {
     /// By connections that have not ended
     pub connections: u32,
@@ -93,7 +93,7 @@ impl Held {
 #[derive(Clone, Copy, Debug)]
 struct Use {
     space: PortSpace,
-    connections: u32,
+    taken: PortsTaken,
     /// A connection to there was opened here: its remote port is a service's
     opened: bool,
 }
@@ -113,65 +113,97 @@ impl Ports {
     /// A connection in `space` takes a port. Whether this end `opened` it is not known of one that was there before finwait:
     /// that counts once another shows that this end opens connections to there.
     pub(super) fn take(&mut self, space: PortSpace, opened: bool) -> Held {
+        let held = self.find(space, opened);
+        self.count(held, |taken| taken.connections += 1);
+        held
+    }
+
+    /// The connection gives its port back.
+    pub(super) fn give_back(&mut self, held: Held) {
+        self.uncount(held, |taken| taken.connections = taken.connections.saturating_sub(1));
+    }
+
+    /// The time-wait socket of a connection that held `held` holds the port too. Of a connection that held none, `space` says
+    /// whether it could have, and whether this end opened it.
+    pub(super) fn leave(&mut self, held: Held, space: impl FnOnce() -> Option<(PortSpace, bool)>) -> Held {
+        let held = match held {
+            Held::NOTHING => match space() {
+                Some((space, opened)) => self.find(space, opened),
+                None => return Held::NOTHING,
+            },
+            held => held,
+        };
+        self.count(held, |taken| taken.time_wait += 1);
+        held
+    }
+
+    /// The time-wait socket is gone.
+    pub(super) fn give_back_left(&mut self, held: Held) {
+        self.uncount(held, |taken| taken.time_wait = taken.time_wait.saturating_sub(1));
+    }
+
+    /// Every space in which a port is held, by how many, and whether connections are opened to there.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PortSpace, PortsTaken, bool)> {
+        let held = self.uses.iter().filter(|used| used.taken.all() > 0);
+        held.map(|used| (used.space, used.taken, used.opened))
+    }
+
+    fn find(&mut self, space: PortSpace, opened: bool) -> Held {
         let hash = self.hasher.hash_one(space);
         let place = match self.by_space.find(hash, |place| is_of(&self.uses, *place, &space)) {
             Some(place) => *place,
-            None if self.by_space.len() >= SPACES => {
-                self.elsewhere += 1;
-                return Held::ELSEWHERE;
-            }
+            None if self.by_space.len() >= SPACES => return Held::ELSEWHERE,
             None => self.insert(space, hash),
         };
-        if let Some(taken) = self.uses.get_mut(place as usize) {
-            taken.connections += 1;
-            taken.opened |= opened;
+        if let Some(used) = self.uses.get_mut(place as usize) {
+            used.opened |= opened;
         }
         Held(place)
     }
 
-    /// The port is given back.
-    pub(super) fn give_back(&mut self, held: Held) {
+    fn count(&mut self, held: Held, one_more: impl FnOnce(&mut PortsTaken)) {
+        match self.uses.get_mut(held.0 as usize) {
+            Some(used) => one_more(&mut used.taken),
+            None => self.elsewhere += u64::from(held == Held::ELSEWHERE),
+        }
+    }
+
+    fn uncount(&mut self, held: Held, one_less: impl FnOnce(&mut PortsTaken)) {
         if held == Held::ELSEWHERE {
             self.elsewhere = self.elsewhere.saturating_sub(1);
         }
-        let Some(taken) = self.uses.get_mut(held.0 as usize) else { return };
-        taken.connections = taken.connections.saturating_sub(1);
-        if taken.connections == 0
+        let Some(used) = self.uses.get_mut(held.0 as usize) else { return };
+        one_less(&mut used.taken);
+        if used.taken.all() == 0
             && let Ok(found) =
-                self.by_space.find_entry(self.hasher.hash_one(taken.space), |place| *place == held.0)
+                self.by_space.find_entry(self.hasher.hash_one(used.space), |place| *place == held.0)
         {
             found.remove();
             self.free.push(held.0);
         }
     }
 
-    /// Every space in which a port is held, by how many, and whether connections are opened to there.
-    pub(super) fn all(&self) -> impl Iterator<Item = (PortSpace, u32, bool)> {
-        let held = self.uses.iter().filter(|taken| taken.connections > 0);
-        held.map(|taken| (taken.space, taken.connections, taken.opened))
-    }
-
     fn insert(&mut self, space: PortSpace, hash: u64) -> u32 {
-        let taken = Use { space, connections: 0, opened: false };
+        let used = Use { space, taken: PortsTaken::default(), opened: false };
         let place = match self.free.pop() {
             Some(place) => {
-                self.uses[place as usize] = taken;
+                self.uses[place as usize] = used;
                 place
             }
             None => {
-                self.uses.push(taken);
+                self.uses.push(used);
                 (self.uses.len() - 1) as u32
             }
         };
         let (uses, hasher) = (&self.uses, &self.hasher);
-        let hash_of = |place: &u32| uses.get(*place as usize).map_or(0, |taken| hasher.hash_one(taken.space));
+        let hash_of = |place: &u32| uses.get(*place as usize).map_or(0, |used| hasher.hash_one(used.space));
         self.by_space.insert_unique(hash, place, hash_of);
         place
     }
 }
 
 fn is_of(uses: &[Use], place: u32, space: &PortSpace) -> bool {
-    uses.get(place as usize).is_some_and(|taken| taken.space == *space)
+    uses.get(place as usize).is_some_and(|used| used.space == *space)
 }
 
 #[cfg(test)]
@@ -183,6 +215,27 @@ mod tests {
         PortSpace { netns: NetNs(1), local: IpAddr::from([10, 0, 0, 1]), remote }
     }
 
+    fn taken(connections: u32, time_wait: u32) -> PortsTaken {
+        PortsTaken { connections, time_wait }
+    }
+
+    #[test]
+    fn a_time_wait_socket_holds_its_connections_port() {
+        let mut ports = Ports::default();
+        let held = ports.take(space(443), true);
+        let left = ports.leave(held, || None);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), taken(1, 1), true)]);
+        ports.give_back(held);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), taken(0, 1), true)]);
+        ports.give_back_left(left);
+        assert_eq!(ports.all().count(), 0);
+        assert_eq!(ports.leave(Held::NOTHING, || None), Held::NOTHING);
+        let left = ports.leave(Held::NOTHING, || Some((space(80), false)));
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(80), taken(0, 1), false)]);
+        ports.give_back_left(left);
+        assert_eq!(ports.all().count(), 0);
+    }
+
     #[test]
     fn ports_are_counted_by_where_connections_go_until_they_end() {
         let mut ports = Ports::default();
@@ -190,9 +243,9 @@ mod tests {
         ports.take(space(80), true);
         let mut all: Vec<_> = ports.all().collect();
         all.sort_unstable();
-        assert_eq!(all, [(space(80), 1, true), (space(443), 3, true)]);
+        assert_eq!(all, [(space(80), taken(1, 0), true), (space(443), taken(3, 0), true)]);
         held.into_iter().for_each(|held| ports.give_back(held));
-        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(80), 1, true)]);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(80), taken(1, 0), true)]);
         ports.take(space(22), true);
         assert_eq!(ports.uses.len(), 2, "the place is used again");
     }
@@ -201,9 +254,9 @@ mod tests {
     fn one_from_before_counts_once_another_shows_the_way() {
         let mut ports = Ports::default();
         let before = ports.take(space(443), false);
-        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 1, false)]);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), taken(1, 0), false)]);
         let opened = ports.take(space(443), true);
-        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), 2, true)]);
+        assert_eq!(ports.all().collect::<Vec<_>>(), [(space(443), taken(2, 0), true)]);
         ports.give_back(opened);
         ports.give_back(before);
         ports.give_back(Held::NOTHING);

@@ -8,14 +8,11 @@ use tracer_common::TcpState;
 use super::connection::Connection;
 use super::population::{GroupId, Population};
 use super::ports::{Held, PortSpace, Ports};
+pub(crate) use super::slab::Slot;
+use super::slab::{Links, Order, Slab};
 use crate::id::SocketKey;
 use crate::record::Role;
 use crate::time::MonoNs;
-
-/// Place of a connection in the table.
-pub(crate) type Slot = u32;
-
-const NIL: Slot = Slot::MAX;
 
 /// Which order of idleness a connection stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +54,6 @@ struct Node {
     named: bool,
     opening: Opening,
     port: Held,
-    before: Slot,
-    after: Slot,
 }
 
 /// Slots by key. An entry is eight bytes: half a hash, by which it is found and moved without a look at the connection, and
@@ -110,20 +105,13 @@ fn spread(half: u32) -> u64 {
 /// A million of them are to fit into 320 MiB with all the rest of the process.
 const _: () = assert!(size_of::<Option<Node>>() <= 240);
 
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    oldest: Slot,
-    newest: Slot,
-}
-
 /// See the module. All operations take constant time.
 #[derive(Debug)]
 pub(crate) struct Table {
-    nodes: Vec<Option<Node>>,
-    free: Vec<Slot>,
+    nodes: Slab<Node>,
     index: Index,
-    queues: [Ends; QUEUES],
-    len: [usize; QUEUES],
+    links: Links,
+    queues: [Order; QUEUES],
     /// Connections that have not ended, by group and state
     population: Population,
     ports: Ports,
@@ -134,11 +122,10 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new() -> Self {
         Self {
-            nodes: Vec::new(),
-            free: Vec::new(),
+            nodes: Slab::new(),
             index: Index::default(),
-            queues: [Ends { oldest: NIL, newest: NIL }; QUEUES],
-            len: [0; QUEUES],
+            links: Links::default(),
+            queues: [Order::EMPTY; QUEUES],
             population: Population::default(),
             ports: Ports::default(),
             now: MonoNs(0),
@@ -146,11 +133,11 @@ impl Table {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len.iter().sum()
+        self.nodes.len()
     }
 
     pub(crate) fn len_of(&self, queue: Queue) -> usize {
-        self.len[queue as usize]
+        self.queues[queue as usize].len()
     }
 
     /// How many are in `state` that have not ended, as far as is known.
@@ -181,19 +168,17 @@ impl Table {
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Connection> {
-        self.nodes.get(slot as usize)?.as_ref().map(|node| &node.connection)
+        self.nodes.get(slot).map(|node| &node.connection)
     }
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Connection> {
-        self.nodes.get_mut(slot as usize)?.as_mut().map(|node| &mut node.connection)
+        self.nodes.get_mut(slot).map(|node| &mut node.connection)
     }
 
     /// Those that have not ended, as far as is known.
     pub(crate) fn followed(&self) -> impl Iterator<Item = (Slot, &Connection)> {
-        (0..).zip(&self.nodes).filter_map(|(slot, node)| {
-            let node = node.as_ref().filter(|node| node.queue != Queue::Settling)?;
-            Some((slot, &node.connection))
-        })
+        let followed = self.nodes.iter().filter(|(_, node)| node.queue != Queue::Settling);
+        followed.map(|(slot, node)| (slot, &node.connection))
     }
 
     /// Those in `queue`, the one longest untouched first.
@@ -203,10 +188,8 @@ impl Table {
 
     /// Likewise, with their groups.
     pub(crate) fn grouped(&self, queue: Queue) -> impl Iterator<Item = (GroupId, &Connection)> {
-        let node = |slot: Slot| self.nodes.get(slot as usize)?.as_ref();
-        let first = node(self.queues[queue as usize].oldest);
-        std::iter::successors(first, move |before| node(before.after))
-            .map(|node| (node.group, &node.connection))
+        let slots = self.links.iter(self.queues[queue as usize]);
+        slots.filter_map(|slot| self.nodes.get(slot)).map(|node| (node.group, &node.connection))
     }
 
     /// Takes in a connection whose key is not in the table.
@@ -222,19 +205,8 @@ impl Table {
             named: false,
             opening: Opening::Not,
             port: Held::NOTHING,
-            before: NIL,
-            after: NIL,
         };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.nodes[slot as usize] = Some(node);
-                slot
-            }
-            None => {
-                self.nodes.push(Some(node));
-                (self.nodes.len() - 1) as Slot
-            }
-        };
+        let slot = self.nodes.insert(node);
         self.index.insert(key, slot);
         self.link(slot, queue);
         slot
@@ -252,14 +224,23 @@ impl Table {
 
     /// Makes the connection the newest of `queue`.
     pub(crate) fn touch(&mut self, slot: Slot, queue: Queue) {
-        self.unlink(slot);
-        self.link(slot, queue);
+        let Some(node) = self.nodes.get_mut(slot) else { return };
+        if node.queue == Queue::Settling || queue == Queue::Settling {
+            self.unlink(slot);
+            self.link(slot, queue);
+            return;
+        }
+        let (before, state) = (node.queue, node.connection.state);
+        self.population.pass(node.group, (node.counted, state), node.came, self.now);
+        (node.queue, node.counted, node.came) = (queue, state, self.now);
+        self.links.take_out(&mut self.queues[before as usize], slot);
+        self.links.append(&mut self.queues[queue as usize], slot);
     }
 
     /// The connection belongs to `group` from now on, which its cgroup's name decided or not.
     pub(crate) fn regroup(&mut self, slot: Slot, group: GroupId, named: bool) {
         let now = self.now;
-        let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(node) = self.nodes.get_mut(slot) else { return };
         node.named = named;
         if node.group == group {
             return;
@@ -273,17 +254,17 @@ impl Table {
     }
 
     pub(crate) fn is_named(&self, slot: Slot) -> bool {
-        self.nodes.get(slot as usize).and_then(Option::as_ref).is_some_and(|node| node.named)
+        self.nodes.get(slot).is_some_and(|node| node.named)
     }
 
     /// Which end opened, as far as its steps have told.
     pub(crate) fn role(&self, slot: Slot) -> Option<Role> {
-        self.nodes.get(slot as usize)?.as_ref()?.role
+        self.nodes.get(slot)?.role
     }
 
     /// What a step tells of how the connection came about, and whether it was not known before.
     pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) -> bool {
-        let Some(node) = self.node_mut(slot) else { return false };
+        let Some(node) = self.nodes.get_mut(slot) else { return false };
         let before = node.role;
         match (old, new) {
             (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
@@ -297,7 +278,7 @@ impl Table {
     /// Counts an opened connection. Where accept() is seen, an accepted one counts from then on, so that its owner is known; or
     /// from the next step on, should it have escaped.
     pub(crate) fn opens(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
-        let Some(node) = self.node_mut(slot) else { return };
+        let Some(node) = self.nodes.get_mut(slot) else { return };
         let established = new == TcpState::Established && old != TcpState::Established;
         match node.opening {
             Opening::Not if established && accepts_seen && node.role == Some(Role::Accepted) => {
@@ -311,7 +292,7 @@ impl Table {
 
     /// The connection holds a port from now on until it has ended, if this end opened it.
     pub(crate) fn hold_port(&mut self, slot: Slot) {
-        let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(node) = self.nodes.get_mut(slot) else { return };
         if node.port == Held::NOTHING
             && node.queue != Queue::Settling
             && node.connection.state != TcpState::Listen
@@ -321,20 +302,31 @@ impl Table {
         }
     }
 
-    /// Ports that connections hold.
+    /// Ports that connections hold, and their time-wait sockets.
     pub(crate) fn ports(&self) -> &Ports {
         &self.ports
     }
 
+    /// Ports, for a time-wait socket to take or to give back.
+    pub(crate) fn ports_mut(&mut self) -> &mut Ports {
+        &mut self.ports
+    }
+
+    /// A connection that ends, which end opened, the port that it holds; and where a time-wait socket may keep that.
+    pub(crate) fn ending(&mut self, slot: Slot) -> Option<(&Connection, Option<Role>, Held, &mut Ports)> {
+        let node = self.nodes.get(slot)?;
+        Some((&node.connection, node.role, node.port, &mut self.ports))
+    }
+
     /// It was accepted.
     pub(crate) fn accepted(&mut self, slot: Slot) {
-        if self.node_mut(slot).is_some_and(|node| node.opening == Opening::Unaccepted) {
+        if self.nodes.get_mut(slot).is_some_and(|node| node.opening == Opening::Unaccepted) {
             self.count_opened(slot);
         }
     }
 
     fn count_opened(&mut self, slot: Slot) {
-        let Some(node) = self.node_mut(slot) else { return };
+        let Some(node) = self.nodes.get_mut(slot) else { return };
         node.opening = Opening::Counted;
         let group = node.group;
         self.population.opened(group);
@@ -348,60 +340,38 @@ impl Table {
     }
 
     pub(crate) fn oldest(&self, queue: Queue) -> Option<Slot> {
-        let slot = self.queues[queue as usize].oldest;
-        (slot != NIL).then_some(slot)
+        self.queues[queue as usize].oldest()
     }
 
     /// Whether it was there.
     pub(crate) fn remove(&mut self, slot: Slot) -> bool {
-        let Some(node) = self.node_mut(slot) else { return false };
+        let Some(node) = self.nodes.get_mut(slot) else { return false };
         let (port, socket) = (node.port, node.connection.socket);
         self.unlink(slot);
         self.ports.give_back(port);
         self.index.remove(socket, slot);
-        self.nodes[slot as usize] = None;
-        self.free.push(slot);
-        true
-    }
-
-    fn node_mut(&mut self, slot: Slot) -> Option<&mut Node> {
-        self.nodes.get_mut(slot as usize)?.as_mut()
+        self.nodes.clear(slot)
     }
 
     fn link(&mut self, slot: Slot, queue: Queue) {
-        let (newest, now) = (self.queues[queue as usize].newest, self.now);
-        if let Some(node) = self.nodes.get_mut(slot as usize).and_then(Option::as_mut) {
-            (node.queue, node.before, node.after) = (queue, newest, NIL);
-            (node.counted, node.came) = (node.connection.state, now);
+        let now = self.now;
+        if let Some(node) = self.nodes.get_mut(slot) {
+            (node.queue, node.counted, node.came) = (queue, node.connection.state, now);
             if queue == Queue::Settling {
                 self.ports.give_back(std::mem::replace(&mut node.port, Held::NOTHING));
             } else {
                 self.population.enter(node.group, node.counted, now);
             }
         }
-        match self.node_mut(newest) {
-            Some(node) => node.after = slot,
-            None => self.queues[queue as usize].oldest = slot,
-        }
-        self.queues[queue as usize].newest = slot;
-        self.len[queue as usize] += 1;
+        self.links.append(&mut self.queues[queue as usize], slot);
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let Some(node) = self.nodes.get(slot as usize).and_then(Option::as_ref) else { return };
-        let (queue, before, after) = (node.queue, node.before, node.after);
-        if queue != Queue::Settling {
+        let Some(node) = self.nodes.get(slot) else { return };
+        if node.queue != Queue::Settling {
             self.population.leave(node.group, node.counted, node.came, self.now);
         }
-        match self.node_mut(before) {
-            Some(node) => node.after = after,
-            None => self.queues[queue as usize].oldest = after,
-        }
-        match self.node_mut(after) {
-            Some(node) => node.before = before,
-            None => self.queues[queue as usize].newest = before,
-        }
-        self.len[queue as usize] -= 1;
+        self.links.take_out(&mut self.queues[node.queue as usize], slot);
     }
 }
 

@@ -28,6 +28,7 @@ use self::entry::{End, Entry, Origin, Sighting, Taker};
 pub(super) use self::store::{Names, Place};
 use self::store::{Serial, Store};
 use self::verdict::Court;
+use super::ended::TOLD;
 use super::ports::{Held, PortSpace, Ports};
 use super::{Audit, Connection};
 use crate::claim::{Claim, Evidence, Reason};
@@ -46,6 +47,13 @@ struct Dump {
     shown: HashMap<Serial, Sighting>,
 }
 
+/// What the tracker lends for a call.
+pub(crate) struct Lent<'a> {
+    pub(crate) audit: &'a Audit,
+    /// Ports that connections hold, and those that entries do
+    pub(crate) ports: &'a mut Ports,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct TimeWaits {
@@ -54,14 +62,15 @@ pub(crate) struct TimeWaits {
     boot: BootId,
     hooks: Hooks,
     store: Store,
-    /// Ports that entries hold
-    ports: Ports,
     /// Entries to look at when their settling time is over, in the order in which they came there
     settling: VecDeque<Serial>,
     dump: Option<Dump>,
     /// Newest time-wait socket that was armed and could not be kept or told from others
     unmatched_until: Option<MonoNs>,
     records: VecDeque<Box<TimeWaitRecord>>,
+    /// Those that were taken back
+    #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
+    told: Vec<Box<TimeWaitRecord>>,
     newest: MonoNs,
 }
 
@@ -74,11 +83,11 @@ impl TimeWaits {
             boot: BootId::default(),
             hooks: Hooks::default(),
             store: Store::new(),
-            ports: Ports::default(),
             settling: VecDeque::new(),
             dump: None,
             unmatched_until: None,
             records: VecDeque::new(),
+            told: Vec::new(),
             newest: MonoNs(0),
         }
     }
@@ -91,9 +100,11 @@ impl TimeWaits {
         self.records.pop_front()
     }
 
-    /// Ports that they hold.
-    pub(crate) fn ports(&self) -> &Ports {
-        &self.ports
+    /// The room of a record that has been told is for the next.
+    pub(crate) fn take_back(&mut self, record: Box<TimeWaitRecord>) {
+        if self.told.len() < TOLD {
+            self.told.push(record);
+        }
     }
 
     /// Something shows time-wait sockets.
@@ -112,8 +123,8 @@ impl TimeWaits {
         &mut self,
         connection: &Connection,
         from_fin_wait2: Option<Claim<bool>>,
-        role: Option<Role>,
-        audit: &Audit,
+        (role, held): (Option<Role>, Held),
+        lent: &mut Lent<'_>,
     ) {
         if !self.watches() {
             return;
@@ -126,14 +137,13 @@ impl TimeWaits {
         if early.is_none() && from_fin_wait2.is_none_or(|claim| claim.value().is_none()) {
             return;
         }
-        let serial = early.unwrap_or_else(|| self.insert(Entry::new(names, at), audit));
+        let serial = early.unwrap_or_else(|| self.insert(Entry::new(names, at), lent));
         let Some(entry) = self.store.learn(serial, &names) else { return };
         entry.last_at = entry.last_at.max(at);
         entry.origin = Some(origin(connection, self.boot, before, from_fin_wait2));
-        if entry.port == Held::NOTHING
-            && let Some(space) = PortSpace::of(connection, role)
-        {
-            entry.port = self.ports.take(space, role.is_some());
+        if entry.port == Held::NOTHING {
+            let space = || Some((PortSpace::of(connection, role)?, role.is_some()));
+            entry.port = lent.ports.leave(held, space);
         }
         if entry.end.is_some() || !entry.existed() {
             queue(&mut self.settling, serial, entry);
@@ -141,7 +151,7 @@ impl TimeWaits {
     }
 
     /// Something happened to a time-wait socket.
-    pub(crate) fn event(&mut self, event: &TimeWaitEvent, audit: &Audit) {
+    pub(crate) fn event(&mut self, event: &TimeWaitEvent, lent: &mut Lent<'_>) {
         if !self.watches() {
             return;
         }
@@ -151,9 +161,9 @@ impl TimeWaits {
             TimeWaitChange::Asked => {
                 let mut entry = Entry::new(names, event.at);
                 entry.asked = Some((event.at, event.substate));
-                self.insert(entry, audit);
+                self.insert(entry, lent);
             }
-            TimeWaitChange::Armed => self.armed(&names, event, audit),
+            TimeWaitChange::Armed => self.armed(&names, event, lent),
             TimeWaitChange::Disarmed | TimeWaitChange::Expired => {
                 let Some(serial) = self.store.find(&names) else { return };
                 let Some(entry) = self.store.learn(serial, &names) else { return };
@@ -202,10 +212,10 @@ impl TimeWaits {
             if cause.value() == Some(&TimeWaitEnd::ReusedByConnect)
                 && let Some(end) = &mut entry.end
             {
-                end.by = taker.opener;
+                end.by = taker.opener.map(Box::new);
             }
         }
-        entry.taker = entry.taker.or(Some(taker));
+        entry.taker.get_or_insert_with(|| Box::new(taker));
         queue(&mut self.settling, serial, entry);
     }
 
@@ -258,7 +268,7 @@ impl TimeWaits {
     }
 
     /// No event before `at` can still come: what ended long enough before is told, once every loss up to then is known.
-    pub(crate) fn advance(&mut self, at: MonoNs, audit: &Audit) {
+    pub(crate) fn advance(&mut self, at: MonoNs, lent: &mut Lent<'_>) {
         while let Some(serial) = self.settling.front().copied() {
             if let Some(entry) = self.store.get_mut(serial) {
                 let moment = match (&entry.end, &entry.origin) {
@@ -267,12 +277,12 @@ impl TimeWaits {
                     _ => None,
                 };
                 let settled = moment.map(|moment| moment.plus(self.settle_ns));
-                if settled.is_some_and(|settled| settled > at || !audit.covers(settled)) {
+                if settled.is_some_and(|settled| settled > at || !lent.audit.covers(settled)) {
                     return;
                 }
                 entry.queued = false;
                 if moment.is_some() {
-                    self.conclude(serial, audit);
+                    self.conclude(serial, lent);
                 }
             }
             self.settling.pop_front();
@@ -280,17 +290,17 @@ impl TimeWaits {
     }
 
     /// The stream is over.
-    pub(crate) fn finish(&mut self, audit: &Audit) {
+    pub(crate) fn finish(&mut self, lent: &mut Lent<'_>) {
         self.settling.clear();
         while let Some(serial) = self.store.oldest() {
-            self.conclude(serial, audit);
-            self.give_up(serial, audit);
+            self.conclude(serial, lent);
+            self.give_up(serial, lent);
         }
     }
 
     /// Its settling time is over: tells what ended, or never was.
-    fn conclude(&mut self, serial: Serial, audit: &Audit) {
-        let court = self.court(audit);
+    fn conclude(&mut self, serial: Serial, lent: &mut Lent<'_>) {
+        let court = self.court(lent.audit);
         let Some(entry) = self.store.get_mut(serial) else { return };
         if entry.end.is_none() {
             let Some(cause) = court.never(entry, self.unmatched_until) else { return };
@@ -304,16 +314,25 @@ impl TimeWaits {
                 vanished: false,
             });
         }
-        self.give_up(serial, audit);
+        self.give_up(serial, lent);
     }
 
     /// Follows the entry no longer. One without a connection has nothing to tell.
-    fn give_up(&mut self, serial: Serial, audit: &Audit) {
-        let court = self.court(audit);
+    fn give_up(&mut self, serial: Serial, lent: &mut Lent<'_>) {
+        let court = self.court(lent.audit);
         let Some(entry) = self.store.get(serial) else { return };
-        self.ports.give_back(entry.port);
+        lent.ports.give_back_left(entry.port);
         match &entry.origin {
-            Some(origin) => self.records.push_back(Box::new(court.record(entry, origin))),
+            Some(origin) => {
+                let record = court.record(entry, origin);
+                self.records.push_back(match self.told.pop() {
+                    Some(mut told) => {
+                        *told = record;
+                        told
+                    }
+                    None => Box::new(record),
+                });
+            }
             None => self.unmatched_until = self.unmatched_until.max(Some(entry.since)),
         }
         self.store.remove(serial);
@@ -323,11 +342,11 @@ impl TimeWaits {
         Court { audit, hooks: self.hooks, settle_ns: self.settle_ns, now: self.newest }
     }
 
-    fn insert(&mut self, entry: Entry, audit: &Audit) -> Serial {
+    fn insert(&mut self, entry: Entry, lent: &mut Lent<'_>) -> Serial {
         while self.store.len() >= self.capacity
             && let Some(oldest) = self.store.oldest()
         {
-            self.give_up(oldest, audit);
+            self.give_up(oldest, lent);
         }
         let since = entry.since;
         let (serial, displaced) = self.store.insert(entry);
@@ -338,7 +357,7 @@ impl TimeWaits {
     }
 
     /// Its timer was set. Another's at the same address is over.
-    fn armed(&mut self, names: &Names, event: &TimeWaitEvent, audit: &Audit) {
+    fn armed(&mut self, names: &Names, event: &TimeWaitEvent, lent: &mut Lent<'_>) {
         if names.place.is_none() {
             self.unmatched_until = self.unmatched_until.max(Some(event.at));
         }
@@ -349,7 +368,7 @@ impl TimeWaits {
         {
             self.vanish(serial, event.at, Evidence::TimeWaitHook);
         }
-        let serial = found.unwrap_or_else(|| self.insert(Entry::new(*names, event.at), audit));
+        let serial = found.unwrap_or_else(|| self.insert(Entry::new(*names, event.at), lent));
         if let Some(entry) = self.store.learn(serial, names) {
             entry.arm(event);
         }
@@ -403,7 +422,7 @@ fn queue(settling: &mut VecDeque<Serial>, serial: Serial, entry: &mut Entry) {
 
 /// What a connection that took the place proves, between two dumps.
 fn taken_by_sweep(entry: &Entry, taker: &Taker) -> Claim<TimeWaitEnd> {
-    let Some(sighting) = &entry.sighted else { return Claim::Unknown(Reason::BetweenDumps) };
+    let Some(sighting) = entry.sighted() else { return Claim::Unknown(Reason::BetweenDumps) };
     if sighting.overdue() {
         return Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]);
     }
@@ -420,7 +439,7 @@ fn taken_by_sweep(entry: &Entry, taker: &Taker) -> Claim<TimeWaitEnd> {
 
 /// What its absence from a dump proves.
 fn missed(entry: &Entry) -> Claim<TimeWaitEnd> {
-    match &entry.sighted {
+    match entry.sighted() {
         Some(sighting) if sighting.overdue() => Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]),
         _ => Claim::Unknown(Reason::BetweenDumps),
     }

@@ -182,7 +182,7 @@ impl Script {
             hooks: Hooks::default(),
             sysctls: Sysctls::default(),
         };
-        Self { observations: vec![Observation::Host(host)], ..Self::default() }
+        Self { observations: vec![Observation::Host(Box::new(host))], ..Self::default() }
     }
 
     /// `hooks` are in force.
@@ -228,7 +228,7 @@ impl Script {
             decode_errors: 0,
             hooks_lost: 0,
         };
-        self.observations.push(Observation::Counters(counters));
+        self.observations.push(Observation::Counters(Box::new(counters)));
         self.observations.push(Observation::Watermark(Watermark { at: MonoNs(at) }));
         self
     }

@@ -273,8 +273,8 @@ fn described() -> BoxedStrategy<Observation> {
         });
     let watermark = at().prop_map(|at| Observation::Watermark(Watermark { at }));
     prop_oneof![
-        any_host().prop_map(Observation::Host),
-        counters().prop_map(Observation::Counters),
+        any_host().prop_map(|host| Observation::Host(Box::new(host))),
+        counters().prop_map(|counters| Observation::Counters(Box::new(counters))),
         row().prop_map(|row| Observation::Socket(Box::new(row))),
         names,
         clock,
@@ -294,7 +294,7 @@ pub(super) fn observation() -> BoxedStrategy<Observation> {
 
 /// A host of this version.
 pub(super) fn host() -> Observation {
-    Observation::Host(crate::sink::samples_for_tests::host(Tier::TpBtf))
+    Observation::Host(Box::new(crate::sink::samples_for_tests::host(Tier::TpBtf)))
 }
 
 /// Transitions of `count` connections, each with a task of its own, and then one more of each.

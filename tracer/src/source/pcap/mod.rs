@@ -144,7 +144,7 @@ impl PcapSource {
     /// The first time begins the stream.
     fn pass(&mut self, at: MonoNs, batch: &mut Vec<Observation>) {
         if self.newest.is_none() {
-            batch.push(Observation::Host(host(at)));
+            batch.push(Observation::Host(Box::new(host(at))));
             batch.push(Observation::Clock(ClockPair { mono: at, wall: WallNs(at.0) }));
         }
         self.newest = self.newest.max(Some(at));
@@ -154,13 +154,13 @@ impl PcapSource {
     /// which segments are missing shows it by its numbers, and the rest by its books.
     fn mark(&self, batch: &mut Vec<Observation>) {
         let Some(at) = self.newest else { return };
-        batch.push(Observation::Counters(Counters {
+        batch.push(Observation::Counters(Box::new(Counters {
             at,
             transitions: self.flows.out.transitions(),
             recursion_missed: Some(0),
             rescued: Some(0),
             ..Counters::default()
-        }));
+        })));
         batch.push(Observation::Watermark(Watermark { at }));
     }
 

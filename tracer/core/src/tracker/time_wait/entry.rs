@@ -52,6 +52,16 @@ impl Sighting {
     }
 }
 
+/// What dumps showed of it. Most end without any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sightings {
+    pub(crate) last: Sighting,
+    /// Begin of the latest dump that showed it in FIN_WAIT2
+    pub(crate) fin_wait2: Option<MonoNs>,
+    /// End of the first dump that showed it in TIME_WAIT
+    pub(crate) time_wait: Option<MonoNs>,
+}
+
 /// A later connection in the same place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taker {
@@ -72,7 +82,8 @@ pub(crate) struct End {
     pub(crate) at: MonoNs,
     pub(crate) cause: Claim<TimeWaitEnd>,
     pub(crate) when: Claim<WaveTime>,
-    pub(crate) by: Claim<Owner>,
+    /// Mostly nobody: apart, as there are many time-wait sockets
+    pub(crate) by: Claim<Box<Owner>>,
     /// The state it was in
     pub(crate) substate: Option<TcpState>,
     /// From where, where a hook saw it end and that does not tell why
@@ -103,13 +114,9 @@ pub(crate) struct Entry {
     pub(crate) since: MonoNs,
     /// The newest thing seen of it
     pub(crate) last_at: MonoNs,
-    pub(crate) sighted: Option<Sighting>,
-    /// Begin of the latest dump that showed it in FIN_WAIT2
-    pub(crate) sighted_fin_wait2: Option<MonoNs>,
-    /// End of the first dump that showed it in TIME_WAIT
-    pub(crate) sighted_time_wait: Option<MonoNs>,
+    pub(crate) sightings: Option<Box<Sightings>>,
     pub(crate) end: Option<End>,
-    pub(crate) taker: Option<Taker>,
+    pub(crate) taker: Option<Box<Taker>>,
     /// It stands in the queue of those to be looked at
     pub(crate) queued: bool,
     /// The count of taken ports that it is in
@@ -130,14 +137,17 @@ impl Entry {
             existence: EvidenceSet::default(),
             since: at,
             last_at: at,
-            sighted: None,
-            sighted_fin_wait2: None,
-            sighted_time_wait: None,
+            sightings: None,
             end: None,
             taker: None,
             queued: false,
             port: Held::NOTHING,
         }
+    }
+
+    /// How the last dump that showed it did.
+    pub(crate) fn sighted(&self) -> Option<Sighting> {
+        self.sightings.as_ref().map(|sightings| sightings.last)
     }
 
     pub(crate) fn existed(&self) -> bool {
@@ -273,7 +283,7 @@ impl Entry {
         if self.end.is_some() {
             return;
         }
-        let since = self.sighted.map_or(self.last_at, |sighting| sighting.begin.max(self.last_at));
+        let since = self.sighted().map_or(self.last_at, |sighting| sighting.begin.max(self.last_at));
         let when = match self.existed() {
             true => Claim::known(WaveTime { earliest: since.min(at), latest: at }, [proof]),
             false => Claim::Unknown(cause.reason().unwrap_or(Reason::NotVisible)),
@@ -292,11 +302,13 @@ impl Entry {
     /// A dump from `sighting.begin` to `end` showed it.
     pub(crate) fn sight(&mut self, sighting: Sighting, end: MonoNs) {
         self.existence = self.existence.with(Evidence::SocketDump);
+        let first = || Box::new(Sightings { last: sighting, fin_wait2: None, time_wait: None });
+        let sightings = self.sightings.get_or_insert_with(first);
         match sighting.substate {
-            TcpState::FinWait2 => self.sighted_fin_wait2 = Some(sighting.begin),
-            _ => self.sighted_time_wait = self.sighted_time_wait.or(Some(end)),
+            TcpState::FinWait2 => sightings.fin_wait2 = Some(sighting.begin),
+            _ => sightings.time_wait = sightings.time_wait.or(Some(end)),
         }
-        self.sighted = Some(sighting);
+        sightings.last = sighting;
     }
 
     pub(crate) fn see(&mut self, at: MonoNs, evidence: Evidence) {
@@ -322,10 +334,10 @@ fn cause(event: &TimeWaitEvent) -> Claim<TimeWaitEnd> {
     Claim::known(end, [Evidence::TimeWaitHook])
 }
 
-fn task(task: Option<&Task>) -> Claim<Owner> {
+fn task(task: Option<&Task>) -> Claim<Box<Owner>> {
     match task {
         Some(task) if task.kthread == Some(true) => Claim::Unknown(Reason::NoTask),
-        Some(task) => Claim::known(Owner::from(task), [Evidence::TimeWaitHook]),
+        Some(task) => Claim::known(Box::new(Owner::from(task)), [Evidence::TimeWaitHook]),
         None => Claim::Unknown(Reason::FieldAbsent),
     }
 }

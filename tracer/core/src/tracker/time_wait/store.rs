@@ -6,6 +6,7 @@ use core::net::IpAddr;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::super::slab::{Links, Order, Slab, Slot};
 use super::entry::Entry;
 use crate::endpoint::Tuple;
 use crate::id::{Cookie, NetNs, Port, SockAddr};
@@ -19,11 +20,6 @@ pub(crate) struct Serial {
     /// Where it is; another one may come to be there
     slot: Slot,
 }
-
-/// Place of an entry in the store.
-type Slot = u32;
-
-const NIL: Slot = Slot::MAX;
 
 /// Where a connection is, all parts known. At any time a namespace has one socket there, time-wait sockets included.
 /// Addresses are 16 bytes, IPv4 as mapped: quick to hash and to compare.
@@ -145,23 +141,20 @@ struct Found {
 struct Node {
     entry: Entry,
     number: u64,
-    older: Slot,
-    newer: Slot,
     /// Which of its names lead to it, by kind: the last that came by a name has it
     found_by: [bool; KINDS],
 }
 
 /// What a time-wait socket takes, beside nine bytes for each of its names.
-const _: () = assert!(size_of::<Option<Node>>() <= 640);
+const _: () = assert!(size_of::<Option<Node>>() <= 480);
 
 /// See the module. Names are indexed by eight bytes each: half a hash, by which they are found and moved, and the slot. The
 /// hash is seeded, so nobody can choose names that fall together.
 #[derive(Debug)]
 pub(crate) struct Store {
-    nodes: Vec<Option<Node>>,
-    free: Vec<Slot>,
-    oldest: Slot,
-    newest: Slot,
+    nodes: Slab<Node>,
+    links: Links,
+    order: Order,
     next: u64,
     hasher: DefaultHashBuilder,
     index: [HashTable<(u32, Slot)>; KINDS],
@@ -170,10 +163,9 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new() -> Self {
         Self {
-            nodes: Vec::new(),
-            free: Vec::new(),
-            oldest: NIL,
-            newest: NIL,
+            nodes: Slab::new(),
+            links: Links::default(),
+            order: Order::EMPTY,
             next: 0,
             hasher: DefaultHashBuilder::default(),
             index: [const { HashTable::new() }; KINDS],
@@ -181,24 +173,23 @@ impl Store {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len() - self.free.len()
+        self.nodes.len()
     }
 
     pub(crate) fn get(&self, serial: Serial) -> Option<&Entry> {
-        let node = self.node(serial.slot)?;
+        let node = self.nodes.get(serial.slot)?;
         (node.number == serial.number).then_some(&node.entry)
     }
 
     pub(crate) fn get_mut(&mut self, serial: Serial) -> Option<&mut Entry> {
-        let node = self.node_mut(serial.slot)?;
+        let node = self.nodes.get_mut(serial.slot)?;
         (node.number == serial.number).then_some(&mut node.entry)
     }
 
     /// The oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Serial, &Entry)> {
-        let from = |slot: Slot| Some((slot, self.node(slot)?));
-        core::iter::successors(from(self.oldest), move |(_, node)| from(node.newer))
-            .map(|(slot, node)| (Serial { number: node.number, slot }, &node.entry))
+        let nodes = self.links.iter(self.order).filter_map(|slot| Some((slot, self.nodes.get(slot)?)));
+        nodes.map(|(slot, node)| (Serial { number: node.number, slot }, &node.entry))
     }
 
     /// By address, by cookie or by place: the newest of those that no other name contradicts.
@@ -224,19 +215,8 @@ impl Store {
     pub(crate) fn insert(&mut self, entry: Entry) -> (Serial, Option<Serial>) {
         let (number, names) = (self.next, entry.names);
         self.next += 1;
-        let node = Node { entry, number, older: self.newest, newer: NIL, found_by: [false; KINDS] };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.nodes[slot as usize] = Some(node);
-                slot
-            }
-            None => {
-                self.nodes.push(Some(node));
-                (self.nodes.len() - 1) as Slot
-            }
-        };
-        self.link(self.newest, slot);
-        self.newest = slot;
+        let slot = self.nodes.insert(Node { entry, number, found_by: [false; KINDS] });
+        self.links.append(&mut self.order, slot);
         self.lead::<ADDRESS>(&names, slot);
         self.lead::<COOKIE>(&names, slot);
         let displaced = self.lead::<PLACE>(&names, slot);
@@ -245,7 +225,10 @@ impl Store {
 
     /// The entry is known by these names too.
     pub(crate) fn learn(&mut self, serial: Serial, names: &Names) -> Option<&mut Entry> {
-        let node = self.node_mut(serial.slot).filter(|node| node.number == serial.number)?;
+        if self.nodes.get(serial.slot)?.found_by == [true; KINDS] {
+            return self.get_mut(serial); // it has all names
+        }
+        let node = self.nodes.get_mut(serial.slot).filter(|node| node.number == serial.number)?;
         let own = &mut node.entry.names;
         own.cookie = own.cookie.or(names.cookie);
         own.address = own.address.or(names.address);
@@ -264,19 +247,12 @@ impl Store {
     }
 
     pub(crate) fn remove(&mut self, serial: Serial) {
-        let place = self.nodes.get_mut(serial.slot as usize);
-        let Some(place) = place.filter(|node| node.as_ref().is_some_and(|node| node.number == serial.number))
-        else {
+        let Some(node) = self.nodes.get(serial.slot).filter(|node| node.number == serial.number) else {
             return;
         };
-        let Some(Node { entry: Entry { names, .. }, older, newer, found_by, .. }) = place else { return };
-        let (names, older, newer, found_by) = (*names, *older, *newer, *found_by);
-        *place = None;
-        self.free.push(serial.slot);
-        self.link(older, newer);
-        if newer == NIL {
-            self.newest = older;
-        }
+        let (names, found_by) = (node.entry.names, node.found_by);
+        self.nodes.clear(serial.slot);
+        self.links.take_out(&mut self.order, serial.slot);
         if found_by[ADDRESS] {
             self.forget::<ADDRESS>(&names, serial.slot);
         }
@@ -289,26 +265,8 @@ impl Store {
     }
 
     pub(crate) fn oldest(&self) -> Option<Serial> {
-        self.node(self.oldest).map(|node| Serial { number: node.number, slot: self.oldest })
-    }
-
-    fn node(&self, slot: Slot) -> Option<&Node> {
-        self.nodes.get(slot as usize)?.as_ref()
-    }
-
-    fn node_mut(&mut self, slot: Slot) -> Option<&mut Node> {
-        self.nodes.get_mut(slot as usize)?.as_mut()
-    }
-
-    /// `newer` comes right after `older`.
-    fn link(&mut self, older: Slot, newer: Slot) {
-        match self.node_mut(older) {
-            Some(node) => node.newer = newer,
-            None => self.oldest = newer,
-        }
-        if let Some(node) = self.node_mut(newer) {
-            node.older = older;
-        }
+        let slot = self.order.oldest()?;
+        self.nodes.get(slot).map(|node| Serial { number: node.number, slot })
     }
 
     /// The name of this kind may lead to a newer one.
@@ -331,20 +289,20 @@ impl Store {
     #[inline]
     fn named<const KIND: usize>(&self, names: &Names) -> Option<(Serial, &Node)> {
         let half = names.half::<KIND>(&self.hasher)?;
-        let is_it = |slot| self.node(slot).is_some_and(|node| names.share::<KIND>(&node.entry.names));
+        let is_it = |slot| self.nodes.get(slot).is_some_and(|node| names.share::<KIND>(&node.entry.names));
         let slot = self.index[KIND].find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
-        self.node(slot).map(|node| (Serial { number: node.number, slot }, node))
+        self.nodes.get(slot).map(|node| (Serial { number: node.number, slot }, node))
     }
 
     /// The name of this kind leads to `slot` from now on, and no longer to the one that is returned.
     fn lead<const KIND: usize>(&mut self, names: &Names, slot: Slot) -> Option<Serial> {
         let half = names.half::<KIND>(&self.hasher)?;
-        if let Some(node) = self.node_mut(slot) {
+        if let Some(node) = self.nodes.get_mut(slot) {
             node.found_by[KIND] = true;
         }
         let nodes = &self.nodes;
         let is_it = |slot: Slot| {
-            let node = nodes.get(slot as usize).and_then(Option::as_ref);
+            let node = nodes.get(slot);
             node.is_some_and(|node| names.share::<KIND>(&node.entry.names))
         };
         let index = &mut self.index[KIND];
@@ -354,7 +312,7 @@ impl Store {
             return None;
         };
         let slot = core::mem::replace(led, slot);
-        let node = self.node_mut(slot)?;
+        let node = self.nodes.get_mut(slot)?;
         node.found_by[KIND] = false;
         Some(Serial { number: node.number, slot })
     }

@@ -155,8 +155,10 @@ impl Court<'_> {
             let earliest = if self.may_be_set_unseen(entry) { origin.at.min(armed_at) } else { armed_at };
             return Claim::known(WaveTime { earliest, latest: armed_at }, [Evidence::TimeWaitHook]);
         }
-        if let Some(latest) = entry.sighted_time_wait {
-            let earliest = entry.sighted_fin_wait2.unwrap_or(origin.at).max(origin.at).min(latest);
+        if let Some(sightings) = &entry.sightings
+            && let Some(latest) = sightings.time_wait
+        {
+            let earliest = sightings.fin_wait2.unwrap_or(origin.at).max(origin.at).min(latest);
             return Claim::known(WaveTime { earliest, latest }, [Evidence::SocketDump]);
         }
         let end = entry.end.as_ref();
@@ -192,8 +194,8 @@ impl Court<'_> {
         if resets && self.blind(origin.at, end.at) {
             return Claim::Unknown(Reason::HookLoss); // a reset may have been answered late data
         }
-        match (end.unexplained, entry.taker) {
-            (Some(site), Some(taker)) => self.taken(entry, origin, site, &taker).unwrap_or(end.cause),
+        match (end.unexplained, &entry.taker) {
+            (Some(site), Some(taker)) => self.taken(entry, origin, site, taker).unwrap_or(end.cause),
             _ => end.cause,
         }
     }
@@ -237,11 +239,11 @@ impl Court<'_> {
 
     fn ended_by(&self, entry: &Entry, cause: &Claim<TimeWaitEnd>) -> Claim<Owner> {
         let Some(end) = &entry.end else { return Claim::Unknown(Reason::StillOpen) };
-        match (cause, end.unexplained, entry.taker) {
+        match (cause, end.unexplained, &entry.taker) {
             (Claim::Unknown(reason), ..) => Claim::Unknown(*reason),
             (Claim::Known { value: TimeWaitEnd::ReusedByConnect, .. }, Some(_), Some(taker)) => taker.opener,
             (Claim::Known { .. }, Some(_), _) => Claim::Unknown(Reason::NoTask),
-            (Claim::Known { .. }, None, _) => end.by,
+            (Claim::Known { .. }, None, _) => end.by.clone().map(|owner| *owner),
         }
     }
 }

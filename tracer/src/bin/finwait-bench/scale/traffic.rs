@@ -76,14 +76,14 @@ impl Script {
             sysctls: Sysctls::default(),
         };
         let clock = ClockPair { mono: MonoNs(self.now), wall: WallNs(1_800_000_000_000_000_000) };
-        vec![Observation::Host(host), Observation::Clock(clock)]
+        vec![Observation::Host(Box::new(host)), Observation::Clock(clock)]
     }
 
     /// All since the last watermark, and one.
     pub(crate) fn watermark(&mut self) -> Vec<Observation> {
         let counters =
             Counters { at: MonoNs(self.now), transitions: self.transitions, ..Counters::default() };
-        self.made.push(Observation::Counters(counters));
+        self.made.push(Observation::Counters(Box::new(counters)));
         self.made.push(Observation::Watermark(Watermark { at: MonoNs(self.now) }));
         std::mem::take(&mut self.made)
     }
