@@ -16,8 +16,8 @@ use super::scan::{Damage, Found, Scan};
 use super::{Decoder, Fault};
 use crate::source::{Polled, RecordingError, Source, SourceError, Unread};
 
-/// Observations handed out by one poll: few enough to stay in the nearest cache until they are taken.
-const BATCH: u32 = 64;
+/// Observations handed out by one poll: few enough to stay in the processor's caches until they are taken.
+const BATCH: u32 = 256;
 
 /// See the module.
 pub struct FrameSource {
