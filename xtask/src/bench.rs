@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::{process, programs, tracefs};
+use crate::{process, programs, tracefs, tuned};
 
 /// What `cost` compares with, and where Debian puts it.
 const LIBBPF_TOOLS: &str = "libbpf-tools";
@@ -16,6 +16,9 @@ const TCPSTATES: &str = "/usr/sbin/tcpstates";
 /// Which bench, and its own flags
 #[derive(ClapArgs)]
 pub(crate) struct Args {
+    /// Measure what `cargo xtask tuned` builds
+    #[arg(long)]
+    tuned: bool,
     /// churn, loss, cost, scale, replay or exposition
     bench: Bench,
     /// Passed on; `--help` lists them
@@ -41,6 +44,11 @@ enum Bench {
 }
 
 impl Bench {
+    /// Whether it starts finwait itself, too.
+    const fn runs_finwait(self) -> bool {
+        matches!(self, Self::Cost | Self::Scale | Self::Replay)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Churn => "churn",
@@ -60,17 +68,25 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         cargo.current_dir(root).args(["build", "--quiet", "--release", "--package", "tracer"]).args(what);
         process::run(&mut cargo)
     };
-    build(&["--bin", "finwait"])?;
-    build(&["--features", "bench", "--bin", "finwait-bench"])?;
+    let folder = if args.tuned {
+        tuned::build(root)?
+    } else {
+        build(&["--bin", "finwait"])?;
+        build(&["--features", "bench", "--bin", "finwait-bench"])?;
+        root.join("target/release")
+    };
     if args.bench == Bench::Cost && !Path::new(TCPSTATES).exists() {
         install_libbpf_tools()?;
     }
     if args.bench == Bench::Replay {
         programs::install_tshark()?;
     }
-    let folder = root.join("target/release");
     let mut bench = process::command(folder.join("finwait-bench"));
-    bench.current_dir(root).arg(args.bench.name()).args(&args.flags);
+    bench.current_dir(root).arg(args.bench.name());
+    if args.tuned && args.bench.runs_finwait() {
+        bench.arg("--finwait").arg(folder.join("finwait"));
+    }
+    bench.args(&args.flags);
     process::run(&mut tracefs::seen_by(bench))
 }
 

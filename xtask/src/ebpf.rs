@@ -153,8 +153,12 @@ mod tests {
     use super::*;
 
     fn kit() -> Kit {
-        let toolchain =
-            Toolchain { rustc: "rustc".into(), release: "1.95.0".into(), sysroot: "/somewhere/rust".into() };
+        let toolchain = Toolchain {
+            rustc: "rustc".into(),
+            release: "1.95.0".into(),
+            host: "x86_64-unknown-linux-gnu".into(),
+            sysroot: "/somewhere/rust".into(),
+        };
         Kit { toolchain, linker: "/tools/bpf-linker".into(), cargo_home: "/nowhere/home".into() }
     }
 

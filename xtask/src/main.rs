@@ -22,6 +22,7 @@ mod strip;
 mod test;
 mod toolchain;
 mod tracefs;
+mod tuned;
 mod verify_ebpf;
 mod vm;
 
@@ -48,6 +49,8 @@ enum Task {
     BuildEbpf(build_ebpf::Args),
     /// Rebuild the eBPF objects in a clean directory and compare them with the committed ones
     VerifyEbpf(verify_ebpf::Args),
+    /// Build finwait twice, the second time laid out by what the first one did
+    Tuned,
     /// Measure finwait under load, and beside other tools
     Bench(bench::Args),
     /// Run every test, the live ones where BPF is allowed
@@ -78,6 +81,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Setup(args) => setup::run(&root, args),
         Task::BuildEbpf(args) => build_ebpf::run(&root, args),
         Task::VerifyEbpf(args) => verify_ebpf::run(&root, args),
+        Task::Tuned => tuned::run(&root),
         Task::Bench(args) => bench::run(&root, args),
         Task::Test => test::run(&root),
         Task::Components => components::run(&root),

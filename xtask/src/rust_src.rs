@@ -145,7 +145,12 @@ mod tests {
     use super::*;
 
     fn toolchain(sysroot: &Path) -> Toolchain {
-        Toolchain { rustc: "rustc".into(), release: "1.95.0".into(), sysroot: sysroot.into() }
+        Toolchain {
+            rustc: "rustc".into(),
+            release: "1.95.0".into(),
+            host: "x86_64-unknown-linux-gnu".into(),
+            sysroot: sysroot.into(),
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Toolchain {
     pub(crate) rustc: OsString,
     /// Such as 1.95.0
     pub(crate) release: String,
+    /// Such as x86_64-unknown-linux-gnu
+    pub(crate) host: String,
     /// Where it is installed
     pub(crate) sysroot: PathBuf,
 }
@@ -25,10 +27,11 @@ impl Toolchain {
     pub(crate) fn detect() -> Result<Self> {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let version = process::output(process::command(&rustc).arg("-vV"))?;
-        let release = version.lines().find_map(|line| line.strip_prefix("release: "));
-        let release = release.context("`rustc -vV` names no release")?.to_owned();
+        let said = |what| version.lines().find_map(|line| line.strip_prefix(what)).map(str::to_owned);
+        let release = said("release: ").context("`rustc -vV` names no release")?;
+        let host = said("host: ").context("`rustc -vV` names no host")?;
         let sysroot = process::output(process::command(&rustc).args(["--print", "sysroot"]))?;
-        Ok(Self { rustc, release, sysroot: PathBuf::from(sysroot.trim()) })
+        Ok(Self { rustc, release, host, sysroot: PathBuf::from(sysroot.trim()) })
     }
 
     /// Folder that holds `library/`, the standard library's source.
@@ -57,6 +60,11 @@ impl Toolchain {
             }
         }
         bail!("{} holds no LLVM of rustc's own", folder.display())
+    }
+
+    /// One of the tools that rustup's component llvm-tools brings; it may not be there.
+    pub(crate) fn tool(&self, name: &str) -> PathBuf {
+        self.sysroot.join("lib/rustlib").join(&self.host).join("bin").join(name)
     }
 
     /// Where the tools of this toolchain go; another rustc gets another folder.

@@ -47,6 +47,9 @@ enum Bench {
     ScaleTake,
     /// How fast recordings and packet captures are read, beside tshark
     Replay(replay::ReplayArgs),
+    /// A recording and a capture in a folder
+    #[command(hide = true)]
+    Samples(replay::SamplesArgs),
     /// Connections that come and go, with or without scrapes
     #[command(hide = true)]
     ScaleReplay(scale::ReplayArgs),
@@ -83,6 +86,7 @@ fn run(bench: &Bench) -> Result<()> {
         Bench::ScaleScrape(args) => scale::scrape(args),
         Bench::ScaleTake => scale::take(),
         Bench::Replay(args) => replay::run(args),
+        Bench::Samples(args) => replay::samples(args),
         Bench::ScaleReplay(args) => scale::replay(*args),
         Bench::Exposition(args) => exposition::run(args),
         Bench::LoadServer(args) => load::server(*args),

@@ -45,6 +45,21 @@ pub(crate) struct ReplayArgs {
     tshark: PathBuf,
 }
 
+/// Flags of `samples`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SamplesArgs {
+    /// Where they are put
+    folder: PathBuf,
+}
+
+/// Shorter ones of what the bench reads, for whoever wants to have finwait read them.
+pub(crate) fn samples(args: &SamplesArgs) -> Result<()> {
+    let place = args.folder.join("recording");
+    let (recording, _) = recording::made(5_000, 20)?;
+    std::fs::write(&place, recording).with_context(|| place.display().to_string())?;
+    capture::make(&args.folder.join("packets.pcap"), 300_000)
+}
+
 /// Runs the bench; fails when a goal is missed.
 pub(crate) fn run(args: &ReplayArgs) -> Result<()> {
     require(&args.finwait, "build it with `cargo build --release`")?;

@@ -30,7 +30,7 @@ pub(super) struct Taken {
 
 /// Medians of the rounds.
 pub(super) fn measure(args: &ReplayArgs) -> Result<Taken> {
-    let (bytes, observations) = recorded(args)?;
+    let (bytes, observations) = made(args.rate, args.seconds)?;
     let (mut alone, mut all) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
         alone.push(read(&bytes, |_| Ok(()))? / observations as f64);
@@ -64,11 +64,11 @@ impl Write for Memory {
     }
 }
 
-/// A recording of the load, and how many observations it has.
-fn recorded(args: &ReplayArgs) -> Result<(Vec<u8>, u64)> {
+/// A recording of `seconds` of the load, `rate` connections each, and how many observations it has.
+pub(super) fn made(rate: u64, seconds: u64) -> Result<(Vec<u8>, u64)> {
     let memory = Memory::default();
     let mut recorder = Recorder::stream(Box::new(memory.clone()), "memory".to_owned())?;
-    let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / args.rate), args.rate);
+    let mut load = Load::new(Script::new(Traffic::of_groups(GROUPS), SECOND_NS / rate), rate);
     let mut observations = 0;
     let mut record = |batch: &[Observation]| -> Result<()> {
         observations += batch.len() as u64;
@@ -76,7 +76,7 @@ fn recorded(args: &ReplayArgs) -> Result<(Vec<u8>, u64)> {
         Ok(())
     };
     record(&load.script.begin())?;
-    for _ in 0..args.seconds * TICKS_A_SECOND {
+    for _ in 0..seconds * TICKS_A_SECOND {
         record(&load.tick())?;
     }
     recorder.finish()?;
