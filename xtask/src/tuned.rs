@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -75,12 +75,12 @@ fn compile(root: &Path, target: &Path, host: &str, flag: &str) -> Result<PathBuf
 fn count(programs: &Path, samples: &Path) -> Result<()> {
     let bench = |arguments: &[&str]| silent(programs.join("finwait-bench"), arguments);
     let mut makes_samples = bench(&["samples"]);
-    process::run(makes_samples.arg(samples))?;
+    process::output(makes_samples.arg(samples))?;
     for (sample, arguments) in VIEWS {
-        process::run(silent(programs.join("finwait"), arguments).arg(samples.join(sample)))?;
+        process::output(silent(programs.join("finwait"), arguments).arg(samples.join(sample)))?;
     }
     for arguments in BENCHES {
-        process::run(&mut bench(arguments))?;
+        process::output(&mut bench(arguments))?;
     }
     if !live::privileged() {
         println!("not counted, as it takes root: what a live run does");
@@ -88,18 +88,17 @@ fn count(programs: &Path, samples: &Path) -> Result<()> {
     }
     for arguments in LIVE_BENCHES {
         // It counts as well where a goal is missed, which a build that counts may do.
-        if let Err(error) =
-            process::run(tracefs::seen_by(bench(arguments)).stdout(std::process::Stdio::null()))
-        {
+        if let Err(error) = process::output(tracefs::seen_by(bench(arguments)).stdout(Stdio::null())) {
             println!("{error:#}");
         }
     }
     Ok(())
 }
 
+/// Says nothing unless it fails, and then why.
 fn silent(program: PathBuf, arguments: &[&str]) -> Command {
     let mut command = process::command(program);
-    command.args(arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.args(arguments).stdout(Stdio::null());
     command
 }
 

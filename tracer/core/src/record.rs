@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use crate::claim::{Claim, Reason, named};
-use crate::id::{BootId, CgroupId, ConnId, Cookie, NetNs, Pid, Port, SocketKey};
+use crate::id::{CgroupId, ConnId, NetNs, Pid, Port};
 use crate::observation::{CapturedClose, Comm, Family, ReasonName, StateChange, Task, Workload};
 use crate::time::MonoNs;
 use core::fmt;
@@ -362,17 +362,15 @@ pub struct CloseRecord {
 }
 
 impl CloseRecord {
-    /// Room for one: nothing of it is known.
-    pub(crate) fn blank() -> Self {
-        fn unknown<T>() -> Claim<T> {
-            Claim::Unknown(Reason::EndNotSeen)
-        }
-        let nowhere = Endpoint::default();
+    /// One of an IPv4 connection of which nothing else is known, for `why`.
+    #[must_use]
+    pub fn unknown(conn_id: ConnId, why: Reason) -> Self {
+        const NOWHERE: Endpoint = Endpoint { addr: None, port: None };
         Self {
-            conn_id: ConnId { boot: BootId::default(), socket: SocketKey::Cookie(Cookie(0)), generation: 0 },
+            conn_id,
             family: Family::Inet,
-            local: nowhere,
-            remote: nowhere,
+            local: NOWHERE,
+            remote: NOWHERE,
             netns: None,
             cgroup: None,
             workload: None,
@@ -382,33 +380,33 @@ impl CloseRecord {
             closed_at: None,
             last_seen_at: MonoNs(0),
             seen_from: SeenFrom::Middle,
-            role: unknown(),
-            opener: unknown(),
-            acceptor: unknown(),
-            closer: unknown(),
+            role: Claim::Unknown(why),
+            opener: Claim::Unknown(why),
+            acceptor: Claim::Unknown(why),
+            closer: Claim::Unknown(why),
             holder: None,
-            cause: unknown(),
+            cause: Claim::Unknown(why),
             exit_signal: None,
-            first_closer: unknown(),
-            kind: unknown(),
+            first_closer: Claim::Unknown(why),
+            kind: Claim::Unknown(why),
             reset: None,
             timeout: None,
-            error: unknown(),
-            waves: unknown(),
-            wave_times: WaveTimes { waves: [unknown(); 4], slow: None },
-            half_closed_ns: unknown(),
-            half_closed_bytes: unknown(),
-            fin_retransmits: unknown(),
-            fin_outcome: unknown(),
-            successor: unknown(),
-            life_ns: unknown(),
-            handshake_ns: unknown(),
+            error: Claim::Unknown(why),
+            waves: Claim::Unknown(why),
+            wave_times: WaveTimes { waves: [Claim::Unknown(why); 4], slow: None },
+            half_closed_ns: Claim::Unknown(why),
+            half_closed_bytes: Claim::Unknown(why),
+            fin_retransmits: Claim::Unknown(why),
+            fin_outcome: Claim::Unknown(why),
+            successor: Claim::Unknown(why),
+            life_ns: Claim::Unknown(why),
+            handshake_ns: Claim::Unknown(why),
             dwells: Vec::new(),
             steps: Vec::new(),
             steps_dropped: 0,
-            bytes_sent: unknown(),
-            bytes_received: unknown(),
-            srtt_us: unknown(),
+            bytes_sent: Claim::Unknown(why),
+            bytes_received: Claim::Unknown(why),
+            srtt_us: Claim::Unknown(why),
             total_retrans: None,
             idle_send_ns: None,
             idle_receive_ns: None,

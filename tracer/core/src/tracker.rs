@@ -397,6 +397,9 @@ impl Tracker {
 
     /// A connection that ends may leave a time-wait socket behind, which keeps its port.
     fn leave_time_wait(&mut self, slot: Slot) {
+        if !self.time_waits.watches() {
+            return;
+        }
         let Some((connection, role, held, ports)) = self.table.ending(slot) else { return };
         let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
         let mut lent = Lent { audit: &self.audit, ports };

@@ -64,7 +64,7 @@ pub(super) fn stated_ns(row: &Row, jiffy_ns: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stuck::samples::row;
+    use crate::stuck::samples_for_tests::row;
 
     const JIFFY_NS: u64 = 4 * MS;
 

@@ -147,7 +147,7 @@ fn owner(row: &Row, holders: &[Holder]) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stuck::samples::{holder, row};
+    use crate::stuck::samples_for_tests::{holder, row};
 
     #[test]
     fn a_socket_without_an_inode_has_no_process_and_in_close_wait_never_had_one() {

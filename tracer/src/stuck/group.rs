@@ -137,7 +137,7 @@ fn common<T: PartialEq>(sockets: &[&StuckSocket], part: impl Fn(&StuckSocket) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stuck::samples::{holder, socket};
+    use crate::stuck::samples_for_tests::{holder, socket};
 
     fn java(seconds: u64, local_port: u16) -> StuckSocket {
         let owner = Owner::Processes(vec![holder("java", 2201)]);

@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::enrich::CgroupName;
-    use crate::stuck::samples::{holder, socket};
+    use crate::stuck::samples_for_tests::{holder, socket};
 
     fn lines(sockets: Vec<StuckSocket>) -> Vec<Value> {
         let picture = Picture {

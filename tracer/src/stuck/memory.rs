@@ -92,7 +92,7 @@ fn is_same(seen: &Seen, row: &Row) -> bool {
 mod tests {
     use super::*;
     use crate::snapshot::SocketKind;
-    use crate::stuck::samples::{dump, row};
+    use crate::stuck::samples_for_tests::{dump, row};
 
     const SECOND: u64 = 1_000_000_000;
 

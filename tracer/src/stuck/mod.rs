@@ -15,7 +15,7 @@ mod meaning;
 mod memory;
 mod replay;
 #[cfg(test)]
-mod samples;
+mod samples_for_tests;
 mod table;
 
 pub use age::Age;

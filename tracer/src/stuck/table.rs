@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::snapshot::DiagError;
-    use crate::stuck::samples::{holder, socket};
+    use crate::stuck::samples_for_tests::{holder, socket};
     use crate::stuck::{Owner, StuckSocket};
 
     fn picture(sockets: Vec<StuckSocket>) -> Picture {

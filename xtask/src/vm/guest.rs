@@ -18,8 +18,8 @@ const QEMU: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
 
 /// Software emulation: KVM is not to be relied on. One thread runs a guest's processors in turn: with a thread for each, QEMU
-/// now and then runs an instruction that another processor has just replaced, and kernels patch their functions all the
-/// while. QEMU 7.2 also spoils the flags that cmpxchg16b gives, and kernels from 6.12 on stumble over it: without the
+/// was seen to run an instruction that another processor had just replaced, and kernels patch their functions all the
+/// while; with one it was not. QEMU 7.2 also spoils the flags that cmpxchg16b gives, and kernels from 6.12 on stumble over it: without the
 /// instruction they do without it.
 const MACHINE: [&str; 8] = ["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-m", "1024"];
 /// No devices that the guest has no use for; the end of the guest is the end of the emulator.

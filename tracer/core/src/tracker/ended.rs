@@ -2,6 +2,7 @@
 
 use super::Tracker;
 use super::table::Slot;
+use crate::claim::Reason;
 use crate::close::{self, View};
 use crate::record::{CloseRecord, Record};
 
@@ -29,7 +30,8 @@ impl Tracker {
             let view =
                 View { boot: self.boot, audit: &self.audit, hooks: self.hooks, seen_until: self.newest };
             let workload = self.workloads.of(connection.cgroup());
-            let mut record = self.told.pop().unwrap_or_else(|| Box::new(CloseRecord::blank()));
+            let room = || Box::new(CloseRecord::unknown(connection.id(self.boot), Reason::EndNotSeen));
+            let mut record = self.told.pop().unwrap_or_else(room);
             close::record(connection, &view, workload, &mut record);
             self.records.push_back(Record::Close(record));
         }

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use finwait_core::observation::Family;
-use finwait_core::record::{CloseRecord, Endpoint, Role, SeenFrom, Step, WaveTimes};
+use finwait_core::record::{CloseRecord, Endpoint, Role, SeenFrom, Step};
 use finwait_core::{BootId, Claim, ConnId, Cookie, Evidence, MonoNs, NetNs, Reason, SocketKey, TcpState};
 
 pub const MILLI: u64 = 1_000_000;
@@ -49,52 +48,6 @@ fn endpoint(text: &str) -> Endpoint {
 }
 
 fn nothing_known(conn_id: ConnId, local: Endpoint, remote: Endpoint) -> CloseRecord {
-    const WHY: Reason = Reason::NotVisible;
-    CloseRecord {
-        conn_id,
-        family: Family::Inet,
-        local,
-        remote,
-        netns: None,
-        cgroup: None,
-        workload: None,
-        uid: None,
-        mark: None,
-        is_mptcp: None,
-        closed_at: None,
-        last_seen_at: MonoNs(0),
-        seen_from: SeenFrom::Handshake,
-        role: Claim::Unknown(WHY),
-        opener: Claim::Unknown(WHY),
-        acceptor: Claim::Unknown(WHY),
-        closer: Claim::Unknown(WHY),
-        holder: None,
-        cause: Claim::Unknown(WHY),
-        exit_signal: None,
-        first_closer: Claim::Unknown(WHY),
-        kind: Claim::Unknown(WHY),
-        reset: None,
-        timeout: None,
-        error: Claim::Unknown(WHY),
-        waves: Claim::Unknown(WHY),
-        wave_times: WaveTimes { waves: [Claim::Unknown(WHY); 4], slow: None },
-        half_closed_ns: Claim::Unknown(WHY),
-        half_closed_bytes: Claim::Unknown(WHY),
-        fin_retransmits: Claim::Unknown(WHY),
-        fin_outcome: Claim::Unknown(WHY),
-        successor: Claim::Unknown(WHY),
-        life_ns: Claim::Unknown(WHY),
-        handshake_ns: Claim::Unknown(WHY),
-        dwells: Vec::new(),
-        steps: Vec::new(),
-        steps_dropped: 0,
-        bytes_sent: Claim::Unknown(WHY),
-        bytes_received: Claim::Unknown(WHY),
-        srtt_us: Claim::Unknown(WHY),
-        total_retrans: None,
-        idle_send_ns: None,
-        idle_receive_ns: None,
-        chain_breaks: 0,
-        captured: None,
-    }
+    let unknown = CloseRecord::unknown(conn_id, Reason::NotVisible);
+    CloseRecord { local, remote, seen_from: SeenFrom::Handshake, ..unknown }
 }

@@ -14,8 +14,8 @@ pub(super) fn row(state: TcpState) -> Row {
     Row {
         netns: NetNs(1),
         family: Family::Inet,
-        local: "10.0.0.5:40000".parse().unwrap(),
-        remote: "10.0.0.9:5432".parse().unwrap(),
+        local: ([10, 0, 0, 5], 40_000).into(),
+        remote: ([10, 0, 0, 9], 5432).into(),
         state,
         kind: SocketKind::Full,
         cookie: Some(Cookie(0x2a)),
