@@ -99,6 +99,15 @@ pub fn run<'a>(
     run.finish(ended, source)
 }
 
+/// What became of what a poll brought.
+#[derive(Default)]
+struct Taken {
+    /// There was something
+    any: bool,
+    /// The run is over because of it
+    ended: Option<Result<Ended, RunError>>,
+}
+
 struct Run<'a> {
     outputs: Outputs<'a>,
     plan: &'a Plan,
@@ -140,20 +149,20 @@ impl<'a> Run<'a> {
     }
 
     fn feed(&mut self, source: &mut dyn Source, stop: &Stop) -> Result<Ended, RunError> {
-        let mut batch = Vec::new();
         let mut wait = SETTLING;
         loop {
             if stop.is_requested() {
                 return Ok(Ended::Signal);
             }
             let Some(left) = self.time_left() else { return Ok(Ended::Duration) };
-            source.take_back(&mut batch);
-            let polled = source.poll(&mut batch, wait.min(left).min(self.patience()))?;
-            if let Some(ended) = self.take(&batch)? {
-                return Ok(ended);
+            let timeout = wait.min(left).min(self.patience());
+            let mut taken = Taken::default();
+            let polled = source.lend(timeout, &mut |observation| self.take(observation, &mut taken))?;
+            if let Some(ended) = taken.ended {
+                return ended;
             }
             self.begin()?;
-            if !batch.is_empty() || self.patience().is_zero() {
+            if taken.any || self.patience().is_zero() {
                 self.flush()?;
             }
             if let Some(sink) = &mut self.outputs.sink {
@@ -187,19 +196,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn take(&mut self, batch: &[Observation]) -> Result<Option<Ended>, RunError> {
-        for (at, observation) in batch.iter().enumerate() {
-            if self.is_too_late(observation) {
-                return Ok(Some(Ended::Duration));
+    /// Takes one more of a poll; what comes after the end of the run is for the books alone.
+    fn take(&mut self, observation: &Observation, taken: &mut Taken) {
+        taken.any = true;
+        match taken.ended {
+            None if self.is_too_late(observation) => taken.ended = Some(Ok(Ended::Duration)),
+            None => {
+                taken.ended = match self.observe(observation) {
+                    Err(error) => Some(Err(error)),
+                    Ok(()) => self.limits_reached().then_some(Ok(Ended::Count)),
+                };
             }
-            let taken = self.observe(observation);
-            if taken.is_err() || self.limits_reached() {
-                // Else what is left of the batch would look like a loss in the books.
-                batch[at + 1..].iter().for_each(|observation| self.account(observation));
-                return taken.map(|()| Some(Ended::Count));
-            }
+            // It is after the time that counts.
+            Some(Ok(Ended::Duration)) => {}
+            // Else it would look like a loss in the books.
+            Some(_) => self.account(observation),
         }
-        Ok(None)
     }
 
     /// Whether event time has run out; takes note of it.
@@ -331,16 +343,19 @@ impl<'a> Run<'a> {
         source.close();
         let mut shown = ended == Ended::Signal || (ended == Ended::Duration && !self.plan.event_time);
         let deadline = Instant::now() + CLOSING;
-        let mut batch = Vec::new();
         loop {
-            source.take_back(&mut batch);
-            let polled = source.poll(&mut batch, SETTLING)?;
-            for observation in &batch {
-                if shown {
-                    shown = self.observe_while_open(observation)?;
-                } else {
-                    self.account(observation);
+            let mut failed = None;
+            let polled = source.lend(SETTLING, &mut |observation| {
+                if !shown {
+                    return self.account(observation);
                 }
+                match self.observe_while_open(observation) {
+                    Ok(still) => shown = still,
+                    Err(error) => (shown, failed) = (false, Some(error)),
+                }
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
             }
             if polled == Polled::End || Instant::now() >= deadline {
                 return Ok(());

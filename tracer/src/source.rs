@@ -37,10 +37,15 @@ pub trait Source {
     /// When the source is broken for good; what was appended before is valid.
     fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError>;
 
-    /// Empties `batch`, of which everything was taken, ahead of the next poll. A source may keep the room that its observations
-    /// took.
-    fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        batch.clear();
+    /// As [`Source::poll`], for whoever keeps none of it: lends what there is to `take`, one after another.
+    ///
+    /// # Errors
+    /// As [`Source::poll`].
+    fn lend(&mut self, timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
+        let mut batch = Vec::new();
+        let polled = self.poll(&mut batch, timeout);
+        batch.iter().for_each(take);
+        polled
     }
 
     /// Asks for the end: nothing new is taken in, and [`Source::poll`] hands out the rest and the last counters, then
@@ -67,6 +72,9 @@ pub trait Source {
         None
     }
 }
+
+/// Takes observations that are lent to it.
+pub type Take<'a> = dyn FnMut(&Observation) + 'a;
 
 /// How much of a file is read, in bytes of the file itself: what is packed counts as it lies there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

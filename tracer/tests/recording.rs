@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use finwait_core::Observation;
-use tracer::recording::frame::Packing;
+use tracer::recording::frame::{Layout, Packing};
 use tracer::recording::{Encoder, Found, Recorder, RecorderConfig, Scan};
 use tracer::sink::Tap;
 use tracer::source::{FileSource, Polled, Source};
@@ -183,17 +183,32 @@ fn a_signal_that_comes_twice_at_once_ends_a_run_in_order() {
 }
 
 #[test]
-fn recordings_of_version_1_stay_readable() {
+fn recordings_of_every_version_stay_readable() {
     for name in FIXTURES {
         let text = observations(&fixture(&format!("{name}.jsonl")));
-        for packed in ["v1", "v1.lz4"] {
+        for packed in ["v1", "v1.lz4", "v2"] {
             assert_eq!(observations(&fixture(&format!("{name}.{packed}.fwr"))), text, "{name} {packed}");
         }
     }
 }
 
+/// More of them than a frame of version 2 remembers, and fewer than one of version 1 did.
 #[test]
-fn the_fixtures_of_version_1_have_every_kind_of_observation() {
+fn many_sockets_in_one_frame_are_told_apart_in_every_version() {
+    let [first, second] = ["v1", "v2"].map(|version| fixture(&format!("many_sockets.{version}.fwr")));
+    let sockets: BTreeSet<_> = observations(&first)
+        .into_iter()
+        .filter_map(|observation| match observation {
+            Observation::StateChange(change) => change.cookie,
+            _ => None,
+        })
+        .collect();
+    assert!((257..2048).contains(&sockets.len()), "{}", sockets.len());
+    assert_eq!(observations(&first), observations(&second));
+}
+
+#[test]
+fn the_fixtures_have_every_kind_of_observation() {
     let kind = |observation: &Observation| match observation {
         Observation::Host(_) => 0,
         Observation::Clock(_) => 1,
@@ -216,24 +231,18 @@ fn the_fixtures_of_version_1_have_every_kind_of_observation() {
 
 /// A change of what is written is a new version.
 #[test]
-fn what_is_written_today_is_version_1() {
+fn what_is_written_today_is_version_2() {
     for name in FIXTURES {
         let text = observations(&fixture(&format!("{name}.jsonl")));
         let mut encoder = Encoder::default();
         text.iter().for_each(|observation| encoder.push(observation));
-        for (packed, packing) in [("v1", Packing::Zstd), ("v1.lz4", Packing::Lz4)] {
-            let bytes = fs::read(fixture(&format!("{name}.{packed}.fwr"))).unwrap();
-            let mut scan = Scan::new(Cursor::new(bytes));
-            assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 1));
-            let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
-            assert_eq!(header.packing, packing);
-            let unpacked = header.unpacked as usize;
-            let payload = match packing {
-                Packing::Zstd => zstd::bulk::decompress(&payload, unpacked).unwrap(),
-                _ => lz4_flex::block::decompress(&payload, unpacked).unwrap(),
-            };
-            assert_eq!(payload, encoder.payload(), "{name} {packed}");
-        }
+        let bytes = fs::read(fixture(&format!("{name}.v2.fwr"))).unwrap();
+        let mut scan = Scan::new(Cursor::new(bytes));
+        assert!(matches!(scan.find().unwrap(), Found::File(header) if header.version == 2));
+        let Found::Frame(header, payload) = scan.find().unwrap() else { panic!("no frame") };
+        assert_eq!((header.packing, header.layout), (Packing::Lz4, Layout::V2));
+        let payload = lz4_flex::block::decompress(&payload, header.unpacked as usize).unwrap();
+        assert_eq!(payload, encoder.payload(), "{name}");
     }
 }
 

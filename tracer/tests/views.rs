@@ -142,6 +142,8 @@ fn the_same_file_is_shown_with_the_same_bytes_each_time() {
         "closes.jsonl",
         "closes.v1.fwr",
         "every_kind.v1.fwr",
+        "closes.v2.fwr",
+        "every_kind.v2.fwr",
         "classic.jsonl",
         "damaged.jsonl",
         "hostile.jsonl",

@@ -11,7 +11,7 @@ use finwait_core::{Observation, Tracker, TrackerConfig};
 use jiff::tz::TimeZone;
 use tracer::config::Subject;
 use tracer::filter::Filter;
-use tracer::recording::frame::{FILE_HEADER, FILE_MAGIC, FRAME_HEADER, FRAME_MAGIC, checksum};
+use tracer::recording::frame::{FILE_HEADER, FILE_MAGIC, FRAME_HEADER, FRAME_MAGIC, Layout, checksum};
 use tracer::recording::{Decoder, Encoder, FrameSource};
 use tracer::sink::{Context, CsvSink, ExplainSink, Explaining, Form, JsonSink, Look, Sink, Style, TableSink};
 use tracer::source::{FileSource, PcapSource, Polled, Source};
@@ -43,18 +43,25 @@ pub fn frames(bytes: &[u8]) -> usize {
     FrameSource::new(input, PLACE.to_owned()).map_or(0, |mut source| drain(&mut source))
 }
 
-/// A frame's payload behind the number of its observations. What is read of it is the same when it was written and read again.
+/// A frame's payload behind the number of its observations, in every layout. What is read of it is the same when it was written and
+/// read again.
 pub fn payload(bytes: &[u8]) -> usize {
     let Some((count, payload)) = bytes.split_first_chunk() else { return 0 };
+    let count = u32::from_le_bytes(*count);
+    [Layout::V1, Layout::V2].map(|layout| payload_of(layout, count, payload)).iter().sum()
+}
+
+fn payload_of(layout: Layout, count: u32, payload: &[u8]) -> usize {
     let mut batch = Vec::new();
-    if Decoder::default().decode(payload, u32::from_le_bytes(*count), &mut batch).is_err() {
+    if Decoder::default().decode(layout, payload, count, &mut batch).is_err() {
         assert!(batch.is_empty(), "a payload that is refused yields nothing");
         return 0;
     }
     let mut encoder = Encoder::default();
     batch.iter().for_each(|observation| encoder.push(observation));
     let mut again = Vec::new();
-    let decoded = Decoder::default().decode(encoder.payload(), encoder.observations(), &mut again);
+    let decoded =
+        Decoder::default().decode(Layout::V2, encoder.payload(), encoder.observations(), &mut again);
     assert_eq!((decoded, &again), (Ok(()), &batch));
     let mut through = Through::default();
     through.take(&batch);

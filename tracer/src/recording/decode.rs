@@ -8,23 +8,25 @@ use finwait_core::observation::{
 };
 use finwait_core::{BootId, CgroupId, ClockPair, MonoNs, NetNs, Observation, TcpState, WallNs};
 
+use super::frame::Layout;
 use super::layout::{
-    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, RAREST_FIELDS, SLOTS, TASK, blank_change, blank_row,
-    blank_subject, each_frequent_field, each_rare_field, each_rarest_field, each_row_field,
+    self, CHANGE_FIELDS, FAMILY, RARE_FIELDS, RAREST_FIELDS, SLOTS, SLOTS_V1, TASK, blank_change, blank_row,
+    blank_subject, each_first_field, each_frequent_field, each_rare_field, each_rarest_field, each_row_field,
     each_subject_field, kind, row, subject_of,
 };
+use super::sequence;
 use super::settings::{hooks, sysctls};
 use super::tasks::Tasks;
 use super::wire::{Fault, Field, Input, Read};
-use crate::source::room::Room;
 
-/// Reads payloads one after another; it keeps nothing of one for the next but room.
+/// Reads payloads one after another; it keeps nothing of one for the next but room. What it reads it makes in place, and lends.
 #[derive(Debug)]
 pub struct Decoder {
+    layout: Layout,
     last_at: u64,
     streams: Vec<(Stream, u64)>,
-    /// Of earlier frames as well
-    slots: Vec<StateChange>,
+    /// Transitions, of earlier frames as well
+    slots: Vec<Observation>,
     /// Slots that this frame took
     filled: usize,
     /// The slot of the last transition
@@ -32,7 +34,11 @@ pub struct Decoder {
     last_subject: Subject,
     last_row: SocketRow,
     tasks: Tasks,
-    room: Room,
+    /// The last accept() and the last event of a time-wait socket: room for the next
+    accept: Observation,
+    time_wait: Observation,
+    /// The last one of another kind
+    other: Observation,
 }
 
 /// How far a payload has been read.
@@ -46,6 +52,7 @@ pub struct Place {
 impl Default for Decoder {
     fn default() -> Self {
         Self {
+            layout: Layout::V2,
             last_at: 0,
             streams: Vec::new(),
             slots: Vec::new(),
@@ -54,7 +61,9 @@ impl Default for Decoder {
             last_subject: blank_subject(),
             last_row: blank_row(),
             tasks: Tasks::default(),
-            room: Room::default(),
+            accept: blank(),
+            time_wait: blank(),
+            other: blank(),
         }
     }
 }
@@ -64,10 +73,16 @@ impl Decoder {
     ///
     /// # Errors
     /// Where the payload is not what an encoder makes; then `batch` is as it was.
-    pub fn decode(&mut self, payload: &[u8], count: u32, batch: &mut Vec<Observation>) -> Result<(), Fault> {
+    pub fn decode(
+        &mut self,
+        layout: Layout,
+        payload: &[u8],
+        count: u32,
+        batch: &mut Vec<Observation>,
+    ) -> Result<(), Fault> {
         let begun = batch.len();
-        let mut place = self.begin(count);
-        let decoded = self.some(payload, &mut place, u32::MAX, batch);
+        let mut place = self.begin(layout, count);
+        let decoded = self.some(payload, &mut place, u32::MAX, &mut |lent| batch.push(lent.clone()));
         if decoded.is_err() {
             batch.truncate(begun);
         }
@@ -75,7 +90,8 @@ impl Decoder {
     }
 
     /// The beginning of another payload of `count` observations.
-    pub fn begin(&mut self, count: u32) -> Place {
+    pub fn begin(&mut self, layout: Layout, count: u32) -> Place {
+        self.layout = layout;
         self.last_at = 0;
         self.streams.clear();
         self.filled = 0;
@@ -86,48 +102,36 @@ impl Decoder {
         Place { at: 0, left: count }
     }
 
-    /// Appends at most `limit` observations from `place` on in `payload`, which is the one that was begun.
+    /// Lends at most `limit` observations from `place` on in `payload`, which is the one that was begun, to `take`.
     ///
     /// # Errors
-    /// As [`Self::decode`]; what was appended before is valid.
+    /// As [`Self::decode`]; what was lent before is valid.
     pub fn some(
         &mut self,
         payload: &[u8],
         place: &mut Place,
         limit: u32,
-        batch: &mut Vec<Observation>,
+        take: &mut dyn FnMut(&Observation),
     ) -> Result<(), Fault> {
         let mut input = Input::new(payload.get(place.at..).ok_or(Fault::Short)?);
         for _ in 0..place.left.min(limit) {
-            self.observation(&mut input, batch).map_err(|fault| *fault)?;
+            take(self.observation(&mut input).map_err(|fault| *fault)?);
             place.left -= 1;
         }
         place.at = payload.len() - input.len();
         if place.left > 0 || input.is_empty() { Ok(()) } else { Err(Fault::Long) }
     }
 
-    fn observation(&mut self, input: &mut Input<'_>, batch: &mut Vec<Observation>) -> Read<()> {
-        let observation = match input.byte()? {
-            // Put where they go at once: an observation of any kind is large.
-            kind::STATE_CHANGE => {
-                let change = self.change(input)?;
-                batch.push(Observation::StateChange(change));
-                return Ok(());
+    fn observation(&mut self, input: &mut Input<'_>) -> Read<&Observation> {
+        match input.byte()? {
+            kind::STATE_CHANGE => self.change(input),
+            kind::TIME_WAIT => self.time_wait(input),
+            kind::ACCEPT => self.accept(input),
+            other => {
+                self.other = self.rare(other, input)?;
+                Ok(&self.other)
             }
-            kind::TIME_WAIT => {
-                let event = self.time_wait(input)?;
-                batch.push(Observation::TimeWait(event));
-                return Ok(());
-            }
-            kind::ACCEPT => {
-                let event = self.accept(input)?;
-                batch.push(Observation::Accept(event));
-                return Ok(());
-            }
-            other => self.rare(other, input)?,
-        };
-        batch.push(observation);
-        Ok(())
+        }
     }
 
     fn rare(&mut self, kind: u8, input: &mut Input<'_>) -> Read<Observation> {
@@ -174,7 +178,7 @@ impl Decoder {
         Ok(input)
     }
 
-    fn change(&mut self, input: &mut Input<'_>) -> Read<Box<StateChange>> {
+    fn change(&mut self, input: &mut Input<'_>) -> Read<&Observation> {
         // Of its own, so that it stays in registers.
         let mut rest = *input;
         let code: usize = rest.small(&Fault::Bad("a slot"))?;
@@ -191,40 +195,43 @@ impl Decoder {
             None => self.make_room(),
         };
         self.last_slot = Some(slot);
-        let change = self.slots.get_mut(slot).ok_or(&Fault::Bad("a slot"))?;
+        let Some(lent) = self.slots.get_mut(slot) else { return Err(&Fault::Bad("a slot")) };
+        let Observation::StateChange(change) = lent else { return Err(&Fault::Bad("a slot")) };
         (change.at, change.stream, change.seq) = (at, stream, seq);
         (change.old, change.new) = (layout::state(states >> 4)?, layout::state(states & 0xf)?);
-        *input = changed_fields(change, mask, rest)?;
+        *input = changed_fields(self.layout, change, mask, rest)?;
         if mask & TASK != 0 {
             self.tasks.read(input, &mut change.task)?;
         }
-        let mut room = self.room.used().unwrap_or_else(|| Box::new(blank_change()));
-        copy(change, &mut room);
-        Ok(room)
-    }
-
-    /// Takes the room of what was decoded before, for what comes next.
-    pub fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.room.take_back(batch);
+        Ok(lent)
     }
 
     /// Slots that this frame has filled.
     fn slots(&self) -> usize {
-        self.filled.min(SLOTS)
+        self.filled.min(self.most_slots())
+    }
+
+    fn most_slots(&self) -> usize {
+        match self.layout {
+            Layout::V1 => SLOTS_V1,
+            Layout::V2 => SLOTS,
+        }
     }
 
     /// A slot that holds the frame's last transition.
     fn make_room(&mut self) -> usize {
-        let slot = self.filled % SLOTS;
+        let slot = self.filled % self.most_slots();
         self.filled += 1;
         if slot == self.slots.len() {
-            self.slots.push(blank_change());
+            self.slots.push(blank_slot());
         }
         match self.last_slot {
-            None => self.slots[slot] = blank_change(),
+            None => self.slots[slot] = blank_slot(),
             Some(last) => {
                 // There is nothing to copy where the last is the only one.
-                if let Ok([last, new]) = self.slots.get_disjoint_mut([last, slot]) {
+                if let Ok([Observation::StateChange(last), Observation::StateChange(new)]) =
+                    self.slots.get_disjoint_mut([last, slot])
+                {
                     copy(last, new);
                 }
             }
@@ -238,7 +245,10 @@ impl Decoder {
         let code: usize = rest.small(&Fault::Bad("a slot"))?;
         if let Some(slot) = code.checked_sub(1) {
             let slots = self.slots.get(..self.slots()).unwrap_or_default();
-            self.last_subject = subject_of(slots.get(slot).ok_or(&Fault::Bad("a slot"))?);
+            let Some(Observation::StateChange(change)) = slots.get(slot) else {
+                return Err(&Fault::Bad("a slot"));
+            };
+            self.last_subject = subject_of(change);
         }
         let subject = &mut self.last_subject;
         let mask = rest.byte()?;
@@ -286,16 +296,21 @@ impl Decoder {
         Ok(RetransmitEvent { at, stream, seq, subject, state, fin, cause, failed: yes_or_no(input)? })
     }
 
-    fn accept(&mut self, input: &mut Input<'_>) -> Read<Box<AcceptEvent>> {
+    fn accept(&mut self, input: &mut Input<'_>) -> Read<&Observation> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
         self.subject(input)?;
         let subject = self.last_subject;
         let task = self.task(input)?;
-        Ok(self.room.put_accept(AcceptEvent { at, stream, seq, subject, task }))
+        let event = AcceptEvent { at, stream, seq, subject, task };
+        match &mut self.accept {
+            Observation::Accept(room) => **room = event,
+            other => *other = Observation::Accept(Box::new(event)),
+        }
+        Ok(&self.accept)
     }
 
-    fn time_wait(&mut self, input: &mut Input<'_>) -> Read<Box<TimeWaitEvent>> {
+    fn time_wait(&mut self, input: &mut Input<'_>) -> Read<&Observation> {
         let at = self.at(input)?;
         let (stream, seq) = self.numbered(input)?;
         self.subject(input)?;
@@ -306,7 +321,11 @@ impl Decoder {
         let site = input.byte()?.checked_sub(1).map(layout::call_site).transpose()?;
         let task = self.task(input)?;
         let event = TimeWaitEvent { at, stream, seq, change, subject, substate, timeout_ns, site, task };
-        Ok(self.room.put_time_wait(event))
+        match &mut self.time_wait {
+            Observation::TimeWait(room) => **room = event,
+            other => *other = Observation::TimeWait(Box::new(event)),
+        }
+        Ok(&self.time_wait)
     }
 
     fn dump_begin(&mut self, input: &mut Input<'_>) -> Read<DumpBegin> {
@@ -399,6 +418,15 @@ impl Decoder {
     }
 }
 
+/// Nothing has been read yet.
+fn blank() -> Observation {
+    Observation::Watermark(Watermark { at: MonoNs(0) })
+}
+
+fn blank_slot() -> Observation {
+    Observation::StateChange(Box::new(blank_change()))
+}
+
 /// All but the captured close, which no recording has: in place, as a transition is large.
 #[inline(never)]
 fn copy(from: &StateChange, to: &mut StateChange) {
@@ -417,7 +445,12 @@ fn copy(from: &StateChange, to: &mut StateChange) {
 
 /// `change` is what they are compared with. What follows them.
 #[inline(always)]
-fn changed_fields<'a>(change: &mut StateChange, mask: u64, mut input: Input<'a>) -> Read<Input<'a>> {
+fn changed_fields<'a>(
+    layout: Layout,
+    change: &mut StateChange,
+    mask: u64,
+    mut input: Input<'a>,
+) -> Read<Input<'a>> {
     macro_rules! get {
         ($bit:literal, $($field:ident).+) => {
             if mask & 1 << $bit != 0 {
@@ -425,6 +458,8 @@ fn changed_fields<'a>(change: &mut StateChange, mask: u64, mut input: Input<'a>)
             }
         };
     }
+    each_first_field!(get);
+    input = sequence::get(layout, &mut change.tcp, mask, input)?;
     each_frequent_field!(get);
     if mask & RARE_FIELDS == 0 {
         return Ok(input);

@@ -9,9 +9,11 @@ use finwait_core::observation::{
 use finwait_core::{ClockPair, MonoNs, NetNs, Observation, TcpState};
 
 use super::layout::{
-    self, FAMILY, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject, each_frequent_field,
-    each_rare_field, each_rarest_field, each_row_field, each_subject_field, kind, row, subject_of,
+    self, FAMILY, SLOTS, TASK, TASKS, blank_change, blank_row, blank_subject, each_first_field,
+    each_frequent_field, each_rare_field, each_rarest_field, each_row_field, each_subject_field, kind, row,
+    subject_of,
 };
+use super::sequence;
 use super::wire::{Field, put_difference, put_number, put_text};
 
 /// A payload in the making.
@@ -187,6 +189,8 @@ impl Encoder {
                 }
             };
         }
+        each_first_field!(put);
+        mask |= sequence::put(&change.tcp, &base.tcp, fields);
         each_frequent_field!(put);
         each_rare_field!(put);
         each_rarest_field!(put);

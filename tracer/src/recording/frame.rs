@@ -6,8 +6,8 @@ use bytes::{Buf, BufMut};
 pub const FILE_MAGIC: [u8; 8] = *b"\x89FWREC\r\n";
 /// What a frame begins with.
 pub const FRAME_MAGIC: [u8; 4] = [0xf7, b'F', b'R', 0xa5];
-/// Version of all that is in a file.
-pub const VERSION: u16 = 1;
+/// Version of all that is in a file. Earlier ones are read too.
+pub const VERSION: u16 = 2;
 /// Length of a file's header.
 pub const FILE_HEADER: usize = 44;
 /// Length of a frame's header.
@@ -122,6 +122,28 @@ impl Packing {
     }
 }
 
+/// How a payload has its transitions, by the version of the format that began to write them so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each sequence number as what it differs by from the base's; 2048 slots
+    V1,
+    /// Most sequence numbers as how far they are from another; 256 slots
+    V2,
+}
+
+impl Layout {
+    fn code(self) -> u8 {
+        match self {
+            Self::V1 => 0,
+            Self::V2 => 1,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::V1, Self::V2].into_iter().find(|layout| layout.code() == code)
+    }
+}
+
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -129,6 +151,8 @@ pub struct FrameHeader {
     pub kind: FrameKind,
     /// How the payload is packed
     pub packing: Packing,
+    /// How the payload has its transitions
+    pub layout: Layout,
     /// Number of the frame in its run, from 0
     pub number: u64,
     /// Observations of the run ahead of this frame
@@ -152,7 +176,8 @@ impl FrameHeader {
         out.put_slice(&FRAME_MAGIC);
         out.put_u8(self.kind.code());
         out.put_u8(self.packing.code());
-        out.put_u16_le(0);
+        out.put_u8(self.layout.code());
+        out.put_u8(0);
         out.put_u64_le(self.number);
         out.put_u64_le(self.before);
         out.put_u32_le(self.observations);
@@ -172,10 +197,12 @@ impl FrameHeader {
         }
         let kind = FrameKind::from_code(input.get_u8())?;
         let packing = Packing::from_code(input.get_u8())?;
-        input.advance(2);
+        let layout = Layout::from_code(input.get_u8())?;
+        input.advance(1);
         let header = Self {
             kind,
             packing,
+            layout,
             number: input.get_u64_le(),
             before: input.get_u64_le(),
             observations: input.get_u32_le(),
@@ -221,6 +248,7 @@ mod tests {
     const FRAME: FrameHeader = FrameHeader {
         kind: FrameKind::Preamble,
         packing: Packing::Lz4,
+        layout: Layout::V2,
         number: 6,
         before: 7,
         observations: 8,

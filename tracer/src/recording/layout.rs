@@ -26,8 +26,12 @@ pub(super) mod kind {
     pub(in crate::recording) const RESUMED: u8 = 13;
 }
 
-/// Transitions that a frame remembers to write later ones as differences; then the oldest makes room.
-pub(super) const SLOTS: usize = 2048;
+/// Transitions that a frame remembers to write later ones as differences; then the oldest makes room. They are few, so that a reader
+/// has them all in the processor's caches.
+pub(super) const SLOTS: usize = 256;
+
+/// As many were they once.
+pub(super) const SLOTS_V1: usize = 2048;
 
 /// Tasks that a frame remembers, likewise.
 pub(super) const TASKS: usize = 1024;
@@ -83,20 +87,21 @@ const STATES: [Option<TcpState>; 16] = {
     states
 };
 
-/// Every field of a transition that is written only where it differs: calls `$do!(bit, field)`, in the order in which
-/// they are written. Those that change most often have the lowest bits, so that the mask is short. Bits 1 and 23
-/// (task, family) are not here: they are written in ways of their own, where their bit says.
-macro_rules! each_frequent_field {
+/// Fields of a transition that are written only where they differ: calls `$do!(bit, field)`, in the order in which they are
+/// written, for those ahead of the sequence numbers (`sequence`: bits 4 to 9). Those that change most often have the lowest bits, so
+/// that the mask is short. Bits 1 and 23 (task, family) are not here: they are written in ways of their own, where their bit says.
+macro_rules! each_first_field {
     ($do:ident) => {
         $do!(0, lock_owned);
         $do!(2, flags);
         $do!(3, shutdown);
-        $do!(4, tcp.snd_una);
-        $do!(5, tcp.snd_nxt);
-        $do!(6, tcp.write_seq);
-        $do!(7, tcp.rcv_nxt);
-        $do!(8, tcp.rcv_wup);
-        $do!(9, tcp.copied_seq);
+    };
+}
+pub(super) use each_first_field;
+
+/// Those behind the sequence numbers that change often, likewise.
+macro_rules! each_frequent_field {
+    ($do:ident) => {
         $do!(10, tcp.clock_cache_ns);
         $do!(11, tcp.bytes_acked);
         $do!(12, tcp.bytes_received);

@@ -20,6 +20,7 @@ mod pack;
 mod preamble;
 mod reader;
 mod scan;
+mod sequence;
 mod settings;
 mod tasks;
 #[cfg(test)]

@@ -14,9 +14,9 @@ use super::missing::Missing;
 use super::pack::Unpacker;
 use super::scan::{Damage, Found, Scan};
 use super::{Decoder, Fault};
-use crate::source::{Polled, RecordingError, Source, SourceError, Unread};
+use crate::source::{Polled, RecordingError, Source, SourceError, Take, Unread};
 
-/// Observations handed out by one poll: few enough to stay in the processor's caches until they are taken.
+/// Observations lent by one poll: many enough to be cheap, few enough to notice a stop.
 const BATCH: u32 = 256;
 
 /// See the module.
@@ -73,7 +73,7 @@ impl FrameSource {
 
     /// A file begins: it goes on with the run that was read, or with another.
     fn file(&mut self, header: FileHeader) -> Result<(), RecordingError> {
-        if header.version != VERSION {
+        if !(1..=VERSION).contains(&header.version) {
             return Err(RecordingError::Version { place: self.place.clone(), found: header.version });
         }
         if let Some(run) = &mut self.run
@@ -110,7 +110,7 @@ impl FrameSource {
         if let Some(run) = &mut self.run {
             run.ended = matches!(header.kind, FrameKind::End | FrameKind::Continued);
         }
-        let place = self.decoder.begin(header.observations);
+        let place = self.decoder.begin(header.layout, header.observations);
         if self.unpacker.unpack(header.packing, payload, header.unpacked, &mut self.payload) {
             self.current = Some((header, place));
         } else {
@@ -118,23 +118,43 @@ impl FrameSource {
         }
     }
 
-    /// Hands out more of the frame that was taken in. A preamble is judged as a whole.
-    fn hand_out(&mut self, header: FrameHeader, mut place: Place, batch: &mut Vec<Observation>) {
-        let begun = batch.len();
-        let preamble = header.kind == FrameKind::Preamble;
-        let limit = if preamble { u32::MAX } else { BATCH };
-        let decoded = self.decoder.some(&self.payload, &mut place, limit, batch);
-        let (known, broken) = self.run.map_or((false, false), |run| (run.begun, run.broken));
-        if preamble && known {
-            drop_known(batch, begun, broken);
+    /// Lends more of the frame that was taken in, and says how many. A preamble is judged as a whole.
+    fn lend_some(
+        &mut self,
+        header: FrameHeader,
+        mut place: Place,
+        take: &mut Take<'_>,
+    ) -> Result<u32, RecordingError> {
+        let (mut lent, mut schema) = (0, None);
+        let mut checked = |observation: &Observation| {
+            schema = schema.or(other_schema(observation));
+            if schema.is_none() {
+                lent += 1;
+                take(observation);
+            }
+        };
+        let decoded = if header.kind == FrameKind::Preamble {
+            let (known, broken) = self.run.map_or((false, false), |run| (run.begun, run.broken));
+            let mut preamble = Vec::new();
+            let all = &mut |observation: &Observation| preamble.push(observation.clone());
+            let decoded = self.decoder.some(&self.payload, &mut place, u32::MAX, all);
+            let wanted = |observation: &&Observation| !known || broken && is_name(observation);
+            preamble.iter().filter(wanted).for_each(checked);
+            decoded
+        } else {
+            self.decoder.some(&self.payload, &mut place, BATCH, &mut checked)
+        };
+        if let Some(found) = schema {
+            return Err(RecordingError::Schema { place: self.place.clone(), found });
         }
         if let Some(run) = &mut self.run {
-            run.begun |= batch.len() > begun;
+            run.begun |= lent > 0;
         }
         match decoded {
             Ok(()) => self.current = (place.left > 0).then_some((header, place)),
             Err(fault) => self.senseless(&header, place, fault),
         }
+        Ok(lent)
     }
 
     /// Counts what is left of a whole frame that makes no sense.
@@ -194,45 +214,36 @@ impl FrameSource {
     }
 }
 
-/// What a preamble repeats: all of it, or after damage all but the beginning.
-fn drop_known(batch: &mut Vec<Observation>, begun: usize, broken: bool) {
-    let preamble = batch.split_off(begun);
-    if broken {
-        let names = |o: &Observation| matches!(o, Observation::Clock(_) | Observation::Cgroup(_));
-        batch.extend(preamble.into_iter().filter(names));
-    }
+/// What a preamble tells that may be new after damage; the rest was read before.
+fn is_name(observation: &Observation) -> bool {
+    matches!(observation, Observation::Clock(_) | Observation::Cgroup(_))
 }
 
 fn failed(place: String, source: io::Error) -> RecordingError {
     RecordingError::Io { action: "read", place, source }
 }
 
-fn schema_of(batch: &[Observation]) -> Option<u32> {
-    batch.iter().find_map(|observation| match observation {
+fn other_schema(observation: &Observation) -> Option<u32> {
+    match observation {
         Observation::Host(host) if host.schema != SCHEMA => Some(host.schema),
         _ => None,
-    })
+    }
 }
 
 impl Source for FrameSource {
-    fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.decoder.take_back(batch);
+    fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError> {
+        self.lend(timeout, &mut |observation| batch.push(observation.clone()))
     }
 
-    /// Hands out a frame, or a part of it, at a time.
-    fn poll(&mut self, batch: &mut Vec<Observation>, _timeout: Duration) -> Result<Polled, SourceError> {
-        let begun = batch.len();
+    /// A frame, or a part of it, at a time.
+    fn lend(&mut self, _timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
         while !self.ended {
             if let Some((header, place)) = self.current.take() {
-                self.hand_out(header, place, batch);
+                if self.lend_some(header, place, take)? > 0 {
+                    return Ok(Polled::Events);
+                }
             } else if let Some(polled) = self.look_on()? {
                 return Ok(polled);
-            }
-            if let Some(found) = schema_of(&batch[begun..]) {
-                return Err(RecordingError::Schema { place: self.place.clone(), found }.into());
-            }
-            if batch.len() > begun {
-                return Ok(Polled::Events);
             }
         }
         Ok(Polled::End)

@@ -13,7 +13,7 @@ use finwait_core::observation::Host;
 use super::Encoder;
 use super::config::RecorderConfig;
 use super::files::Files;
-use super::frame::{FileHeader, FrameHeader, FrameKind, Packing, VERSION, checksum};
+use super::frame::{FileHeader, FrameHeader, FrameKind, Layout, Packing, VERSION, checksum};
 use super::pack::pack;
 use super::preamble::Preamble;
 use crate::sink::{SinkError, Tap};
@@ -320,6 +320,7 @@ impl Frame<'_> {
         let header = FrameHeader {
             kind: self.kind,
             packing: if packed.is_some() { Packing::Lz4 } else { Packing::None },
+            layout: Layout::V2,
             number: self.number,
             before: self.before,
             observations: self.observations,

@@ -15,7 +15,7 @@ use super::pipe::Pipe;
 use super::recording::{LineSource, RecordingError};
 use super::torn::{Fault, Torn};
 use super::unpacked::Unpacked;
-use super::{Polled, ReadShare, Source, SourceError, Unread};
+use super::{Polled, ReadShare, Source, SourceError, Take, Unread};
 use crate::recording::FrameSource;
 use crate::recording::frame::{FILE_MAGIC, FRAME_MAGIC};
 
@@ -189,10 +189,13 @@ impl Source for FileSource {
         }
     }
 
-    fn take_back(&mut self, batch: &mut Vec<Observation>) {
+    fn lend(&mut self, timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
+        if !self.tell()? {
+            return Ok(Polled::Idle);
+        }
         match &mut self.kind {
-            Kind::Told(source) => source.take_back(batch),
-            Kind::Open { .. } | Kind::Closed => batch.clear(),
+            Kind::Told(source) => source.lend(timeout, take),
+            Kind::Open { .. } | Kind::Closed => Ok(Polled::End),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use finwait_core::observation::{Counters, Host, SCHEMA, TimeWaitSource, Watermark};
 use finwait_core::{MonoNs, Observation};
 
-use super::{Polled, Source, SourceError};
+use super::{Polled, Source, SourceError, Take};
 use crate::config::Live;
 use crate::probe::host::{boot_id, clock_pair, kernel_release, rps};
 use crate::probe::sysctls::sysctls;
@@ -42,6 +42,8 @@ pub struct LiveSource {
     counted: Option<Instant>,
     clocked: Instant,
     closed: bool,
+    /// Room for what is lent
+    batch: Vec<Observation>,
     listing: Option<Listing>,
     workloads: Option<Workloads>,
     /// Lost so far, as far as known: more of it wants the table repaired
@@ -67,6 +69,7 @@ impl LiveSource {
             counted: None,
             clocked: Instant::now(),
             closed: false,
+            batch: Vec::new(),
             listing: None,
             workloads: None,
             lost: 0,
@@ -263,11 +266,19 @@ impl Source for LiveSource {
         if self.closed { self.poll_closed(batch) } else { self.poll_open(batch, timeout) }
     }
 
-    /// Detached first: what the ring still holds is then all there will ever be, and the counters stand still.
+    fn lend(&mut self, timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let polled = self.poll(&mut batch, timeout);
+        batch.drain(..).for_each(|observation| take(&observation));
+        self.batch = batch;
+        polled
+    }
+
     fn program_costs(&self) -> Option<Arc<ProgramCosts>> {
         Some(self.probe.costs())
     }
 
+    /// Detached first: what the ring still holds is then all there will ever be, and the counters stand still.
     fn close(&mut self) {
         self.probe.detach();
         std::thread::sleep(RUNS_UNDER_WAY);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use finwait_core::Observation;
 
-use super::{CaptureBooks, Polled, ReadShare, Source, SourceError, Unread};
+use super::{CaptureBooks, Polled, ReadShare, Source, SourceError, Take, Unread};
 use crate::probe::ProgramCosts;
 
 /// Nothing is drawn before.
@@ -54,6 +54,13 @@ impl<W: Write> WatchedSource<W> {
         }
     }
 
+    fn show(&mut self, polled: &Result<Polled, SourceError>) {
+        match polled {
+            Ok(Polled::Events | Polled::Idle) => self.draw(),
+            Ok(Polled::End) | Err(_) => self.erase(),
+        }
+    }
+
     fn erase(&mut self) {
         if std::mem::take(&mut self.drawn) {
             _ = write!(self.out, "{CLEAR}").and_then(|()| self.out.flush());
@@ -81,15 +88,14 @@ impl<W: Write> Drop for WatchedSource<W> {
 impl<W: Write + Send> Source for WatchedSource<W> {
     fn poll(&mut self, batch: &mut Vec<Observation>, timeout: Duration) -> Result<Polled, SourceError> {
         let polled = self.inner.poll(batch, timeout);
-        match polled {
-            Ok(Polled::Events | Polled::Idle) => self.draw(),
-            Ok(Polled::End) | Err(_) => self.erase(),
-        }
+        self.show(&polled);
         polled
     }
 
-    fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.inner.take_back(batch);
+    fn lend(&mut self, timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
+        let polled = self.inner.lend(timeout, take);
+        self.show(&polled);
+        polled
     }
 
     fn close(&mut self) {

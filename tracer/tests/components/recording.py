@@ -16,7 +16,9 @@ FILE_MAGIC = bytes.fromhex("89 46 57 52 45 43 0d 0a")
 FRAME_MAGIC = bytes.fromhex("f7 46 52 a5")
 OBSERVATIONS = 1
 MOST = 1 << 20
-TASKS, SLOTS = 1024, 2048
+TASKS = 1024
+# By layout.
+SLOTS = [2048, 256]
 
 STATES = (
     "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING NEW_SYN_RECV"
@@ -49,6 +51,8 @@ SUBJECT = [
     ("kind", None), ("cookie", 64), ("sock_addr", 64), ("netns", 32), ("local_addr", "a"), ("local_port", 16),
     ("remote_addr", "a"), ("remote_port", 16),
 ]
+# Sequence numbers that layout 1 has as how far they are from another, each behind the one that it is told from.
+TOLD_FROM = {"snd_nxt": "snd_una", "write_seq": "snd_nxt", "rcv_wup": "rcv_nxt", "copied_seq": "rcv_nxt"}
 ROW = [
     ("cookie", 64), ("local_port", 16), ("remote_port", 16), ("inode", 64), ("uid", 32), ("mark", 32), ("cgroup", 64),
     ("timer_ns", 64), ("netns", 32), ("local_addr", "a"), ("remote_addr", "a"), ("holder", None),
@@ -62,8 +66,8 @@ class Senseless(Exception):
 class Payload:
     """One frame's observations."""
 
-    def __init__(self, data):
-        self.data, self.at = data, 0
+    def __init__(self, layout, data):
+        self.layout, self.data, self.at = layout, data, 0
         self.time, self.streams = 0, []
         self.tasks, self.tasks_seen = [], 0
         self.slots, self.slots_seen = [], 0
@@ -180,6 +184,19 @@ class Payload:
                 read[name] = self.field(form, base.get(name))
         return read
 
+    def changed_fields(self, mask, base):
+        if self.layout == 0:
+            return self.fields(CHANGE, mask, base)
+        apart = dict(base)
+        for name, other in TOLD_FROM.items():
+            if base.get(name) is not None:
+                apart[name] = (base[name] - (base.get(other) or 0)) % (1 << 32)
+        read = self.fields(CHANGE, mask, apart)
+        for name, other in TOLD_FROM.items():
+            if read.get(name) is not None:
+                read[name] = (read[name] + (read.get(other) or 0)) % (1 << 32)
+        return read
+
     def address(self):
         form = self.b()
         if form == 0:
@@ -197,12 +214,12 @@ class Payload:
         slot, at, number = self.n(), self.T(), self.N()
         states, mask = self.b(), self.n()
         base = self.last_change if slot == 0 else self.one_of(self.slots, slot - 1)
-        change = self.fields(CHANGE, mask, base)
+        change = self.changed_fields(mask, base)
         change["task"] = self.K() if mask >> 1 & 1 else base.get("task")
         if mask >> 23 & 1:
             change["family"] = "inet6" if base["family"] == "inet" else "inet"
         if slot == 0:
-            self.slots_seen = self.keep(self.slots, self.slots_seen, SLOTS, change)
+            self.slots_seen = self.keep(self.slots, self.slots_seen, SLOTS[self.layout], change)
         else:
             self.slots[slot - 1] = change
         self.last_change = change
@@ -342,10 +359,10 @@ def frames(data):
             at += 44
             continue
         if len(header) == 44 and sealed(header) and header[:4] == FRAME_MAGIC:
-            kind, packing, number, before, count, length, unpacked, checksum = struct.unpack_from("<BB2xQQIIII", header, 4)
+            kind, packing, layout, number, before, count, length, unpacked, checksum = struct.unpack_from("<BBBxQQIIII", header, 4)
             stored = data[at + 44:at + 44 + length]
-            if packing <= 2 and max(length, unpacked) <= MOST and len(stored) == length and zlib.crc32(stored) == checksum:
-                yield kind, (packing, number, before, count, unpacked), stored
+            if packing <= 2 and layout <= 1 and max(length, unpacked) <= MOST and len(stored) == length and zlib.crc32(stored) == checksum:
+                yield kind, (packing, layout, number, before, count, unpacked), stored
                 at += 44 + length
                 continue
         yield "damage", (1,), b""
@@ -403,16 +420,16 @@ def main(path):
             missing["bytes"] += 1
         elif kind == "file":
             version, part, other, first, before = numbers
-            if version != 1:
+            if version not in (1, 2):
                 sys.exit(f"version {version}")
             if other != run:
                 run, begun, following, ahead = other, False, first if part else 0, before if part else 0
         else:
-            packing, number, before, count, length = numbers
+            packing, layout, number, before, count, length = numbers
             missing["frames"] += number - following
             missing["observations"] += before - ahead
             following, ahead = number + 1, before + (count if kind == OBSERVATIONS else 0)
-            observations = Payload(unpack(packing, stored, length)).all(count)
+            observations = Payload(layout, unpack(packing, stored, length)).all(count)
             # A preamble repeats what was read before.
             if kind == OBSERVATIONS or not begun:
                 for observation in observations:

@@ -110,9 +110,11 @@ fn many(observations: &[Observation]) -> Vec<Observation> {
 }
 
 #[test]
-fn the_description_of_recordings_is_enough_to_read_those_of_version_1() -> Result<()> {
-    for name in FIXTURES {
-        ensure!(agree(&fixture(&format!("{name}.v1.fwr")))? > 10);
+fn the_description_of_recordings_is_enough_to_read_those_of_every_version() -> Result<()> {
+    for name in FIXTURES.into_iter().chain(["many_sockets"]) {
+        for version in ["v1", "v2"] {
+            ensure!(agree(&fixture(&format!("{name}.{version}.fwr")))? > 10);
+        }
     }
     Ok(())
 }

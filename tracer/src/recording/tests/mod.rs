@@ -14,6 +14,7 @@ use finwait_core::observation::Watermark;
 use proptest::prelude::*;
 
 use self::any::{host, observation};
+use super::frame::Layout;
 use super::wire::Fault;
 use super::{Decoder, Encoder, FrameSource, Recorder};
 use crate::sink::Tap;
@@ -85,7 +86,7 @@ fn payload(observations: &[Observation]) -> Vec<u8> {
 
 fn decoded(payload: &[u8], count: usize) -> Result<Vec<Observation>, Fault> {
     let mut batch = Vec::new();
-    Decoder::default().decode(payload, u32::try_from(count).unwrap(), &mut batch).map(|()| batch)
+    Decoder::default().decode(Layout::V2, payload, u32::try_from(count).unwrap(), &mut batch).map(|()| batch)
 }
 
 proptest! {
@@ -104,7 +105,7 @@ proptest! {
             all.iter().for_each(|observation| encoder.push(observation));
             prop_assert_eq!(encoder.payload(), payload(&all));
             let mut batch = Vec::new();
-            prop_assert_eq!(decoder.decode(encoder.payload(), encoder.observations(), &mut batch), Ok(()));
+            prop_assert_eq!(decoder.decode(Layout::V2, encoder.payload(), encoder.observations(), &mut batch), Ok(()));
             prop_assert_eq!(batch, all);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use finwait_core::observation::{Counters, Hooks, Host, SCHEMA, Sysctls, Tier, Watermark};
 use finwait_core::{BootId, ClockPair, MonoNs, Observation, WallNs};
 
-use super::{Polled, RecordingError, Source, SourceError};
+use super::{Polled, RecordingError, Source, SourceError, Take};
 
 mod books;
 mod bytes;
@@ -51,6 +51,8 @@ pub struct PcapSource {
     books: CaptureBooks,
     /// The newest time so far; `None` until the stream was begun
     newest: Option<MonoNs>,
+    /// Room for what is lent
+    batch: Vec<Observation>,
     ended: bool,
 }
 
@@ -69,6 +71,7 @@ impl PcapSource {
             flows: Flows::new(connections),
             books: CaptureBooks::default(),
             newest: None,
+            batch: Vec::new(),
             ended: false,
         }
     }
@@ -199,8 +202,14 @@ impl Source for PcapSource {
         Ok(polled)
     }
 
-    fn take_back(&mut self, batch: &mut Vec<Observation>) {
-        self.flows.out.room.take_back(batch);
+    /// The room of what was lent is for what comes next.
+    fn lend(&mut self, timeout: Duration, take: &mut Take<'_>) -> Result<Polled, SourceError> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let polled = self.poll(&mut batch, timeout);
+        batch.iter().for_each(take);
+        self.flows.out.room.take_back(&mut batch);
+        self.batch = batch;
+        polled
     }
 
     fn close(&mut self) {

@@ -88,13 +88,16 @@ pub(super) fn made(rate: u64, seconds: u64) -> Result<(Vec<u8>, u64)> {
 fn read(bytes: &[u8], mut take: impl FnMut(&Observation) -> Result<()>) -> Result<f64> {
     let input = Box::new(Cursor::new(bytes.to_vec()));
     let mut source = FrameSource::new(input, "memory".to_owned()).context("the recording")?;
-    let mut batch = Vec::new();
     let start = Instant::now();
+    let mut taken = Ok(());
     loop {
-        source.take_back(&mut batch);
-        let polled = source.poll(&mut batch, Duration::ZERO)?;
-        batch.iter().try_for_each(&mut take)?;
+        let polled = source.lend(Duration::ZERO, &mut |observation| {
+            if taken.is_ok() {
+                taken = take(observation);
+            }
+        })?;
         if polled == Polled::End {
+            taken?;
             return Ok(start.elapsed().as_nanos() as f64);
         }
     }
