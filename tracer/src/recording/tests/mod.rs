@@ -196,9 +196,9 @@ fn what_has_no_whole_frame_is_no_recording() {
 #[test]
 fn a_recording_of_a_later_version_is_refused() {
     let mut bytes = recorded(&[vec![host()]]);
-    bytes[8] = 2;
+    bytes[8] = 3;
     let sum = crc32fast::hash(&bytes[..40]).to_le_bytes();
     bytes[40..44].copy_from_slice(&sum);
     let error = read(&bytes).unwrap_err();
-    assert!(matches!(error, SourceError::Recording(RecordingError::Version { found: 2, .. })), "{error}");
+    assert!(matches!(error, SourceError::Recording(RecordingError::Version { found: 3, .. })), "{error}");
 }
