@@ -15,6 +15,7 @@ mod population;
 mod ports;
 mod slab;
 mod sockets;
+mod step;
 mod surroundings;
 mod table;
 mod time_wait;
@@ -42,11 +43,9 @@ use self::time_wait::{Lent, TimeWaits};
 pub(crate) use self::trace::{Space, Trace};
 use self::workloads::Workloads;
 use crate::accounting::Accounting;
-use crate::claim::{Claim, Evidence, Reason};
-use crate::close;
 use crate::id::{BootId, SocketKey};
 use crate::observation::{Hooks, Host, Observation, StateChange, Tier};
-use crate::record::{CloseRecord, Owner, Record, TransitionRecord};
+use crate::record::{CloseRecord, Record, TransitionRecord};
 use crate::time::MonoNs;
 
 /// How much the tracker may hold, and how long it waits.
@@ -105,6 +104,8 @@ pub struct Tracker {
     listing: Option<Listing>,
     workloads: Workloads,
     grouping: Box<dyn Grouping>,
+    /// Of that
+    by_owner: bool,
     audit: Audit,
     records: VecDeque<Record>,
     /// Those that were taken back
@@ -135,6 +136,7 @@ impl Tracker {
             tier: Tier::TpBtf,
             listing: None,
             workloads: Workloads::default(),
+            by_owner: grouping.is_by_owner(),
             grouping,
             table: Table::new(),
             interned: Interned::new(),
@@ -354,79 +356,6 @@ impl Tracker {
         self.table.remove(slot);
         self.release(slot);
     }
-
-    fn step(&mut self, slot: Slot, change: &StateChange, ends: Ends) {
-        let actor = actor(change);
-        let Some(connection) = self.table.get_mut(slot) else { return };
-        let broken = connection.last().is_some_and(|last| last.new != change.old);
-        let in_old_state_ns = self.config.transitions.then(|| in_old_state(connection, change, &self.audit));
-        let learned = connection.apply(change, ends, actor.value(), &mut self.interned);
-        let learned = learned || change.old == TcpState::SynRecv;
-        let record = in_old_state_ns.map(|in_old_state_ns| {
-            Box::new(TransitionRecord {
-                conn_id: connection.id(self.boot),
-                change: change.clone(),
-                local: connection.tuple.local,
-                remote: connection.tuple.remote,
-                actor,
-                owner: connection.owner.as_deref().copied(),
-                in_old_state_ns,
-                chain_broken: broken,
-            })
-        });
-        self.chain_breaks += u64::from(broken);
-        if let Some(record) = record {
-            self.tell(slot, record);
-        }
-        if change.new == TcpState::Close {
-            self.leave_time_wait(slot);
-        }
-        self.table.touch(slot, queue_of(change.new));
-        let learned = self.table.learn_role(slot, (change.old, change.new)) || learned;
-        if change.new != TcpState::Close {
-            if learned || self.is_named_since(slot) {
-                self.regroup(slot);
-            }
-            self.table.hold_port(slot);
-            if let Some(connection) = self.table.get(slot).filter(|_| self.time_waits.watches()) {
-                self.time_waits.opening(connection, change);
-            }
-        }
-        self.table.opens(slot, (change.old, change.new), self.hooks.accepts);
-    }
-
-    /// A connection that ends may leave a time-wait socket behind, which keeps its port.
-    fn leave_time_wait(&mut self, slot: Slot) {
-        if !self.time_waits.watches() {
-            return;
-        }
-        let Some((connection, role, held, ports)) = self.table.ending(slot) else { return };
-        let from_fin_wait2 = close::time_wait_from_fin_wait2(connection);
-        let mut lent = Lent { audit: &self.audit, ports };
-        self.time_waits.closed(connection, from_fin_wait2, (role, held), &mut lent);
-    }
-
-    /// A child that still carries its listener's cookie has no name yet: its first record waits for the second.
-    fn tell(&mut self, slot: Slot, record: Box<TransitionRecord>) {
-        let nameless = !own_cookie(&record.change) && record.change.cookie.is_some();
-        let Some(connection) = self.table.get(slot) else { return };
-        if nameless {
-            self.held.insert(slot, record);
-            return;
-        }
-        let (id, tuple) = (connection.id(self.boot), connection.tuple);
-        if let Some(mut held) = self.held.remove(&slot) {
-            (held.conn_id, held.local, held.remote) = (id, tuple.local, tuple.remote);
-            self.records.push_back(Record::Transition(held));
-        }
-        self.records.push_back(Record::Transition(record));
-    }
-
-    fn release(&mut self, slot: Slot) {
-        if let Some(held) = self.held.remove(&slot) {
-            self.records.push_back(Record::Transition(held));
-        }
-    }
 }
 
 /// The name under which the event's socket is known: its own cookie, else its address.
@@ -455,36 +384,5 @@ fn queue_of(state: TcpState) -> Queue {
         TcpState::CloseWait => Queue::CloseWait,
         TcpState::Close => Queue::Settling,
         _ => Queue::Moving,
-    }
-}
-
-/// The task that made the transition: only where it held the socket's lock and is no kernel thread.
-fn actor(change: &StateChange) -> Claim<Owner> {
-    match (change.lock_owned, &change.task) {
-        (None, _) | (Some(true), None) => Claim::Unknown(Reason::FieldAbsent),
-        (Some(false), _) => Claim::Unknown(Reason::NoTask),
-        (Some(true), Some(task)) if task.kthread == Some(true) => Claim::Unknown(Reason::NoTask),
-        (Some(true), Some(task)) => Claim::known(Owner::from(task), [Evidence::LockOwned]),
-    }
-}
-
-fn in_old_state(connection: &Connection, change: &StateChange, audit: &Audit) -> Claim<u64> {
-    let Some(last) = connection.last() else { return Claim::Unknown(Reason::SeenFromMiddle) };
-    if last.new != change.old {
-        return Claim::Unknown(Reason::TransitionMissing);
-    }
-    if audit.lost_between(last.at, change.at) && !connection.proves_same(change) {
-        return Claim::Unknown(Reason::LossInInterval);
-    }
-    let entered = connection
-        .trace()
-        .iter()
-        .rev()
-        .take_while(|trace| trace.new == change.old)
-        .last()
-        .map_or(last.at, |trace| trace.at);
-    match change.at.since(entered) {
-        Some(ns) => Claim::known(ns, [Evidence::UnbrokenChain]),
-        None => Claim::Unknown(Reason::TimeBackwards),
     }
 }

@@ -109,7 +109,7 @@ impl Aggregator {
     }
 
     fn close(&mut self, close: &CloseRecord) {
-        let group = self.groups.lock().of(close);
+        let group = self.groups.of(close);
         let follows = self.await_time_wait(close, group);
         let wall = close.closed_at.and_then(|at| self.wall_of(at));
         let (summary, unproven) = self.parts(group);

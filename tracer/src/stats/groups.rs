@@ -1,15 +1,16 @@
 //! Into which group a connection falls. The user chooses by what; how many groups there can be is bounded. What does not fit
 //! falls into `other`, which is always there, and is counted.
 
-use std::hash::{BuildHasher, Hasher};
+mod key;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use finwait_core::observation::{Comm, Workload};
-use finwait_core::record::{CloseRecord, Endpoint, Owner, Role};
-use finwait_core::{GroupId, NetNs, OpenConnection, Port, TcpState};
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use finwait_core::record::CloseRecord;
+use finwait_core::{GroupId, OpenConnection, TcpState};
+use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use self::key::{Key, Known, Slot, Subject};
 use super::family::Label;
 
 /// The label of what fits nowhere.
@@ -80,167 +81,59 @@ impl Default for Grouping {
     }
 }
 
-/// One label's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    Unknown,
-    None,
-    Role(Role),
-    Port(Port),
-    Comm(Comm),
-    Container([u8; CONTAINER_DIGITS]),
-    Unit(u32),
-    Peer(u32),
-    Netns(NetNs),
-}
-
-/// The values of all dimensions take so many words at most: [`Slot::Comm`] takes three, [`Slot::Container`] two.
-const WORDS: usize = 10;
-
-/// A word that says what kind of value it is of.
-const fn small(kind: u64, value: u32) -> u64 {
-    kind << 32 | value as u64
-}
-
-/// A value for each of [`Grouping::by`], in that order, as words that are quick to hash and to compare.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    words: [u64; WORDS],
-    len: usize,
-}
-
-/// As the hash: only what the key is long.
-impl PartialEq for Key {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && (0..self.len.min(WORDS)).all(|at| self.words[at] == other.words[at])
-    }
-}
-
-impl Key {
-    const EMPTY: Self = Self { words: [0; WORDS], len: 0 };
-
-    #[inline]
-    fn word(&mut self, word: u64) {
-        if let Some(next) = self.words.get_mut(self.len) {
-            *next = word;
-            self.len += 1;
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, slot: Slot) {
-        match slot {
-            Slot::Unknown => self.word(small(0, 0)),
-            Slot::None => self.word(small(0, 1)),
-            Slot::Role(role) => self.word(small(1, role as u32)),
-            Slot::Port(port) => self.word(small(2, u32::from(port.0))),
-            Slot::Unit(number) => self.word(small(3, number)),
-            Slot::Peer(place) => self.word(small(4, place)),
-            Slot::Netns(netns) => self.word(small(5, netns.0)),
-            Slot::Comm(comm) => self.comm(comm),
-            Slot::Container(digits) => {
-                let mut bytes = [0; 16];
-                bytes[..CONTAINER_DIGITS].copy_from_slice(&digits);
-                let bytes = u128::from_le_bytes(bytes);
-                self.word(small(7, (bytes >> 64) as u32));
-                self.word(bytes as u64);
-            }
-        }
-    }
-
-    fn comm(&mut self, comm: Comm) {
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(comm.as_bytes()).for_each(|(byte, of_comm)| *byte = *of_comm);
-        let bytes = u128::from_le_bytes(bytes);
-        self.word(small(6, 0));
-        self.word(bytes as u64);
-        self.word((bytes >> 64) as u64);
-    }
-
-    #[inline]
-    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
-        let mut state = hasher.build_hasher();
-        // Two at a time are hashed at once; what is not used is 0.
-        for pair in self.words.chunks_exact(2).take(self.len.div_ceil(2)) {
-            state.write_u128(u128::from(pair[0]) << 64 | u128::from(pair[1]));
-        }
-        state.finish()
-    }
-}
-
-/// That of which the group is asked.
-#[derive(Clone, Copy, Debug)]
-enum Subject<'a> {
-    Ended(&'a CloseRecord),
-    Open(&'a OpenConnection<'a>),
-}
-
 /// What fits nowhere.
 pub(super) const OTHER_GROUP: GroupId = GroupId(0);
 
 /// The groups, for both who ask: the tracker as it learns of connections, the aggregator at each close. They are on one thread, so the
-/// lock is always free.
+/// lock is always free; and each asks once for a group, as that never changes.
 #[derive(Clone, Debug)]
-pub(super) struct SharedGroups(Arc<Mutex<Groups>>);
+pub(super) struct SharedGroups {
+    grouping: Arc<Grouping>,
+    /// Those that were asked for here
+    known: Known,
+    groups: Arc<Mutex<Groups>>,
+}
 
 impl SharedGroups {
-    pub(super) fn new(grouping: Grouping) -> Self {
-        Self(Arc::new(Mutex::new(Groups::new(grouping))))
+    pub(super) fn new(mut grouping: Grouping) -> Self {
+        // The longest prefix decides.
+        grouping.peers.sort_by_key(|peer| std::cmp::Reverse(peer.net.prefix_len()));
+        let grouping = Arc::new(grouping);
+        let groups = Arc::new(Mutex::new(Groups::new(grouping.clone())));
+        Self { grouping, known: Known::default(), groups }
     }
 
     /// Nothing is left half done under this lock: a panic elsewhere spoils nothing.
     pub(super) fn lock(&self) -> MutexGuard<'_, Groups> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl finwait_core::Grouping for SharedGroups {
-    fn group(&mut self, connection: &OpenConnection<'_>) -> GroupId {
-        self.lock().of_open(connection)
-    }
-}
-
-/// The groups there are. They never go away: a counter that did would look like a restart.
-#[derive(Debug)]
-pub(super) struct Groups {
-    grouping: Grouping,
-    hasher: DefaultHashBuilder,
-    /// Groups by the hash of their key
-    by_key: HashTable<(Key, GroupId)>,
-    labels: Vec<Arc<[Label]>>,
-    units: HashMap<Arc<str>, u32>,
-    unit_names: Vec<Arc<str>>,
-    overflows: u64,
-}
-
-impl Groups {
-    pub(super) fn new(mut grouping: Grouping) -> Self {
-        // The longest prefix decides.
-        grouping.peers.sort_by_key(|peer| std::cmp::Reverse(peer.net.prefix_len()));
-        let other = grouping.by.iter().map(|dimension| (dimension.label().into(), OTHER.into())).collect();
-        Self {
-            grouping,
-            hasher: DefaultHashBuilder::default(),
-            by_key: HashTable::new(),
-            labels: vec![other],
-            units: HashMap::new(),
-            unit_names: Vec::new(),
-            overflows: 0,
-        }
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The group of a connection that has ended.
     pub(super) fn of(&mut self, close: &CloseRecord) -> GroupId {
         let group = self.find(Subject::Ended(close));
         group.unwrap_or_else(|| {
-            self.overflows += 1;
+            self.lock().overflows += 1;
             OTHER_GROUP
         })
     }
 
-    /// The group of one that has not.
-    fn of_open(&mut self, connection: &OpenConnection<'_>) -> GroupId {
+    /// Made where it is new; `None` where it does not fit.
+    fn find(&mut self, subject: Subject<'_>) -> Option<GroupId> {
+        let mut key = Key::EMPTY;
+        if !self.grouping.key(subject, &mut key) {
+            return self.lock().numbered(subject);
+        }
+        if let Some(group) = self.known.get(&key) {
+            return Some(group);
+        }
+        let group = self.lock().find(key, subject)?;
+        self.known.insert(key, group);
+        Some(group)
+    }
+}
+
+impl finwait_core::Grouping for SharedGroups {
+    fn group(&mut self, connection: &OpenConnection<'_>) -> GroupId {
         // Up to 6.15 a child shows its ports only when it is established: no group of its own for that moment.
         if connection.state() == TcpState::SynRecv && connection.local().port.is_none() {
             return OTHER_GROUP;
@@ -248,32 +141,63 @@ impl Groups {
         self.find(Subject::Open(connection)).unwrap_or(OTHER_GROUP)
     }
 
-    /// Made where it is new; `None` where it does not fit.
-    fn find(&mut self, subject: Subject<'_>) -> Option<GroupId> {
+    fn is_by_owner(&self) -> bool {
+        self.grouping.by.contains(&Dimension::Process)
+    }
+}
+
+/// The groups there are. They never go away: a counter that did would look like a restart.
+#[derive(Debug)]
+pub(super) struct Groups {
+    grouping: Arc<Grouping>,
+    known: Known,
+    labels: Vec<Arc<[Label]>>,
+    units: HashMap<Arc<str>, u32>,
+    unit_names: Vec<Arc<str>>,
+    overflows: u64,
+}
+
+impl Groups {
+    fn new(grouping: Arc<Grouping>) -> Self {
+        let other = grouping.by.iter().map(|dimension| (dimension.label().into(), OTHER.into())).collect();
+        Self {
+            grouping,
+            known: Known::default(),
+            labels: vec![other],
+            units: HashMap::new(),
+            unit_names: Vec::new(),
+            overflows: 0,
+        }
+    }
+
+    /// The group of what has values that are numbered here.
+    fn numbered(&mut self, subject: Subject<'_>) -> Option<GroupId> {
         let mut key = Key::EMPTY;
         for place in 0..self.grouping.by.len() {
             key.push(self.slot(self.grouping.by[place], subject)?);
         }
-        let hash = key.hash(&self.hasher);
-        match self.by_key.find(hash, |(other, _)| *other == key) {
-            Some((_, group)) => Some(*group),
-            None => self.make(key, hash, subject),
-        }
+        self.find(key, subject)
+    }
+
+    /// Made where it is new; `None` where it does not fit.
+    fn find(&mut self, key: Key, subject: Subject<'_>) -> Option<GroupId> {
+        self.known.get(&key).or_else(|| self.make(key, subject))
     }
 
     #[cold]
-    fn make(&mut self, key: Key, hash: u64, subject: Subject<'_>) -> Option<GroupId> {
-        if self.by_key.len() >= self.grouping.max_groups {
+    fn make(&mut self, key: Key, subject: Subject<'_>) -> Option<GroupId> {
+        if self.known.len() >= self.grouping.max_groups {
             return None;
         }
         let mut labels = Vec::with_capacity(self.grouping.by.len());
-        for dimension in self.grouping.by.clone() {
+        for place in 0..self.grouping.by.len() {
+            let dimension = self.grouping.by[place];
             let slot = self.slot(dimension, subject)?;
             labels.push((dimension.label().into(), self.value(dimension, slot).into()));
         }
         let group = GroupId(self.labels.len() as u32);
         self.labels.push(labels.into());
-        self.by_key.insert_unique(hash, (key, group), |(key, _)| key.hash(&self.hasher));
+        self.known.insert(key, group);
         Some(group)
     }
 
@@ -284,7 +208,7 @@ impl Groups {
 
     /// Groups, `other` not counted.
     pub(super) fn len(&self) -> usize {
-        self.by_key.len()
+        self.known.len()
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -297,17 +221,11 @@ impl Groups {
     }
 
     /// `None` where not even the name of a label can be kept.
-    #[inline(always)]
     fn slot(&mut self, dimension: Dimension, subject: Subject<'_>) -> Option<Slot> {
-        Some(match dimension {
-            Dimension::Role => subject.role().map_or(Slot::Unknown, Slot::Role),
-            Dimension::Service => subject.service(),
-            Dimension::Process => subject.owner().map_or(Slot::Unknown, |owner| Slot::Comm(owner.comm)),
-            Dimension::Container => subject.container(),
-            Dimension::Unit => self.unit(subject)?,
-            Dimension::Peer => self.peer(subject),
-            Dimension::Netns => subject.netns().map_or(Slot::Unknown, Slot::Netns),
-        })
+        match self.grouping.slot(dimension, subject) {
+            None => self.unit(subject),
+            slot => slot,
+        }
     }
 
     fn unit(&mut self, subject: Subject<'_>) -> Option<Slot> {
@@ -325,12 +243,6 @@ impl Groups {
         Some(Slot::Unit(number))
     }
 
-    fn peer(&self, subject: Subject<'_>) -> Slot {
-        let Some(address) = subject.remote().addr else { return Slot::Unknown };
-        let named = self.grouping.peers.iter().position(|peer| peer.net.contains(&address));
-        named.map_or(Slot::None, |place| Slot::Peer(place as u32))
-    }
-
     fn value(&self, dimension: Dimension, slot: Slot) -> String {
         match slot {
             Slot::Unknown => UNKNOWN.to_owned(),
@@ -345,73 +257,5 @@ impl Groups {
             Slot::Peer(place) => self.grouping.peers[place as usize].name.clone(),
             Slot::Netns(netns) => netns.to_string(),
         }
-    }
-}
-
-impl<'a> Subject<'a> {
-    fn role(self) -> Option<Role> {
-        match self {
-            Self::Ended(close) => close.role.value().copied(),
-            // A listener is of the service that it waits for.
-            Self::Open(open) => {
-                let listens = open.state() == TcpState::Listen;
-                open.role().or(listens.then_some(Role::Accepted))
-            }
-        }
-    }
-
-    fn local(self) -> Endpoint {
-        match self {
-            Self::Ended(close) => close.local,
-            Self::Open(open) => open.local(),
-        }
-    }
-
-    fn remote(self) -> Endpoint {
-        match self {
-            Self::Ended(close) => close.remote,
-            Self::Open(open) => open.remote(),
-        }
-    }
-
-    fn netns(self) -> Option<NetNs> {
-        match self {
-            Self::Ended(close) => close.netns,
-            Self::Open(open) => open.netns(),
-        }
-    }
-
-    fn owner(self) -> Option<&'a Owner> {
-        match self {
-            Self::Ended(close) => {
-                let known = close.opener.value().or(close.acceptor.value()).or(close.closer.value());
-                known.or(close.holder.as_ref())
-            }
-            Self::Open(open) => open.owner(),
-        }
-    }
-
-    fn workload(self) -> Option<&'a Workload> {
-        match self {
-            Self::Ended(close) => close.workload.as_deref(),
-            Self::Open(open) => open.workload(),
-        }
-    }
-
-    /// The port of the end that accepted; where both opened, neither is a service's.
-    fn service(self) -> Slot {
-        let port = |end: Endpoint| end.port.map_or(Slot::Unknown, Slot::Port);
-        match self.role() {
-            Some(Role::Opened) => port(self.remote()),
-            Some(Role::Accepted) => port(self.local()),
-            Some(Role::OpenedBoth) => Slot::None,
-            None => Slot::Unknown,
-        }
-    }
-
-    fn container(self) -> Slot {
-        let Some(workload) = self.workload() else { return Slot::Unknown };
-        let digits = workload.container.as_ref().and_then(|id| id.as_bytes().first_chunk());
-        digits.map_or(Slot::None, |digits| Slot::Container(*digits))
     }
 }

@@ -69,6 +69,15 @@ pub(crate) enum Ends {
     Shown,
 }
 
+/// What an event told that may decide a connection's group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// Its ends, or where it is
+    pub(crate) what: bool,
+    /// Who owns it
+    pub(crate) who: bool,
+}
+
 impl Connection {
     /// A connection of which `change` is the first event; [`Connection::apply`] it next.
     pub(crate) fn first_seen(socket: SocketKey, change: &StateChange, interned: &mut Interned) -> Self {
@@ -219,24 +228,21 @@ impl Connection {
         (!self.tuple.contradicts(&Tuple::of(change))).then_some(Ends::Shown)
     }
 
-    /// Takes in the next event, and says whether it told something that may decide the group. `actor` is the task that is
-    /// known to have made it.
+    /// Takes in the next event, and says what it told. `actor` is the task that is known to have made it.
     pub(crate) fn apply(
         &mut self,
         change: &StateChange,
         ends: Ends,
         actor: Option<&Owner>,
         interned: &mut Interned,
-    ) -> bool {
+    ) -> Learned {
         self.unlisted = false;
-        let mut learned = ends == Ends::Shown && self.learn_tuple(change);
+        let mut what = ends == Ends::Shown && self.learn_tuple(change);
         if !self.surroundings.stay(change) {
-            learned |= self.surround(&self.surroundings.after(change), interned);
+            what |= self.surround(&self.surroundings.after(change), interned);
         }
         self.had_inode |= change.inode.is_some();
-        if let Some(actor) = actor {
-            learned |= self.own(change, actor, interned);
-        }
+        let who = actor.is_some_and(|actor| self.own(change, actor, interned));
         if self.late.is_some() || !is_opening(change.new) {
             self.note_closing(change, interned);
         }
@@ -253,7 +259,7 @@ impl Connection {
         } else {
             self.previous_err = change.err;
         }
-        learned
+        Learned { what, who }
     }
 
     fn push(&mut self, trace: Trace, interned: &mut Interned) {

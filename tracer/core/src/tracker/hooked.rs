@@ -76,7 +76,9 @@ impl Tracker {
         if let Some(connection) = self.table.get_mut(slot) {
             connection.accepted(event, &mut self.interned);
         }
-        self.regroup(slot);
+        if self.by_owner {
+            self.regroup(slot);
+        }
         self.table.accepted(slot);
     }
 

@@ -115,13 +115,9 @@ impl Tracker {
         self.table.regroup(slot, group, named);
     }
 
-    /// Its cgroup has been named since it was put into its group.
-    pub(super) fn is_named_since(&self, slot: Slot) -> bool {
-        !self.table.is_named(slot)
-            && self
-                .table
-                .get(slot)
-                .is_some_and(|connection| self.workloads.get(connection.cgroup()).is_some())
+    /// Its cgroup is named by now.
+    pub(super) fn is_named(&self, slot: Slot) -> bool {
+        self.table.get(slot).is_some_and(|connection| self.workloads.get(connection.cgroup()).is_some())
     }
 
     fn look(&self, connection: &Connection) -> ClosingConnection {

@@ -81,6 +81,11 @@ impl OpenConnection<'_> {
 pub trait Grouping: Debug + Send {
     /// The group of `connection`. Group numbers are small: a table is as long as the highest.
     fn group(&mut self, connection: &OpenConnection<'_>) -> GroupId;
+
+    /// Whether its owner may decide a connection's group. Where not, nobody asks again because of that. Always the same.
+    fn is_by_owner(&self) -> bool {
+        true
+    }
 }
 
 /// Everything is one group.
@@ -90,6 +95,10 @@ pub(super) struct Ungrouped;
 impl Grouping for Ungrouped {
     fn group(&mut self, _: &OpenConnection<'_>) -> GroupId {
         GroupId::default()
+    }
+
+    fn is_by_owner(&self) -> bool {
+        false
     }
 }
 

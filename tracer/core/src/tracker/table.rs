@@ -56,16 +56,38 @@ struct Node {
     port: Held,
 }
 
+impl Node {
+    /// It is counted as opened, in the group that is returned.
+    fn open(&mut self) -> GroupId {
+        self.opening = Opening::Counted;
+        self.group
+    }
+}
+
+/// What became of a connection that made a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Advanced {
+    /// Which end opened was not known before
+    pub(crate) role_learned: bool,
+    /// Its cgroup was named when it was put into its group
+    pub(crate) named: bool,
+}
+
 /// Slots by key. An entry is eight bytes: half a hash, by which it is found and moved without a look at the connection, and
 /// the slot. The hash is seeded, so nobody can choose keys that fall together.
 #[derive(Debug, Default)]
 struct Index {
     hasher: DefaultHashBuilder,
     entries: HashTable<(u32, Slot)>,
+    /// Those that are addresses: few, if any
+    addresses: usize,
 }
 
 impl Index {
     fn find(&self, key: SocketKey, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
+        if self.addresses == 0 && is_address(key) {
+            return None;
+        }
         let half = self.half(key);
         let found = self.entries.find(spread(half), |(other, slot)| *other == half && is_it(*slot))?;
         Some(found.1)
@@ -74,6 +96,7 @@ impl Index {
     /// `key` is not there yet.
     fn insert(&mut self, key: SocketKey, slot: Slot) {
         let half = self.half(key);
+        self.addresses += usize::from(is_address(key));
         self.entries.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
     }
 
@@ -82,6 +105,7 @@ impl Index {
         let half = self.half(key);
         if let Ok(entry) = self.entries.find_entry(spread(half), |entry| *entry == (half, slot)) {
             entry.remove();
+            self.addresses -= usize::from(is_address(key));
         }
     }
 
@@ -94,6 +118,10 @@ impl Index {
         };
         self.hasher.hash_one(number) as u32
     }
+}
+
+fn is_address(key: SocketKey) -> bool {
+    matches!(key, SocketKey::Address(_))
 }
 
 /// The table takes a place from the low bits and tells neighbours apart by the high ones.
@@ -253,18 +281,15 @@ impl Table {
         node.group = group;
     }
 
-    pub(crate) fn is_named(&self, slot: Slot) -> bool {
-        self.nodes.get(slot).is_some_and(|node| node.named)
-    }
-
     /// Which end opened, as far as its steps have told.
     pub(crate) fn role(&self, slot: Slot) -> Option<Role> {
         self.nodes.get(slot)?.role
     }
 
-    /// What a step tells of how the connection came about, and whether it was not known before.
-    pub(crate) fn learn_role(&mut self, slot: Slot, (old, new): (TcpState, TcpState)) -> bool {
-        let Some(node) = self.nodes.get_mut(slot) else { return false };
+    /// The connection has made a step: it is the newest of `queue`, and the states may tell how it came about.
+    pub(crate) fn advance(&mut self, slot: Slot, queue: Queue, (old, new): (TcpState, TcpState)) -> Advanced {
+        self.touch(slot, queue);
+        let Some(node) = self.nodes.get_mut(slot) else { return Advanced::default() };
         let before = node.role;
         match (old, new) {
             (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
@@ -272,33 +297,40 @@ impl Table {
             (TcpState::SynSent, _) | (_, TcpState::SynSent) => node.role = node.role.or(Some(Role::Opened)),
             _ => {}
         }
-        node.role != before
+        Advanced { role_learned: node.role != before, named: node.named }
     }
 
-    /// Counts an opened connection. Where accept() is seen, an accepted one counts from then on, so that its owner is known; or
-    /// from the next step on, should it have escaped.
-    pub(crate) fn opens(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
+    /// The step has had its consequences for where the connection belongs. It is counted once it is opened: where accept() is
+    /// seen, an accepted one from then on, so that its owner is known; or from the next step on, should it have escaped.
+    pub(crate) fn arrive(&mut self, slot: Slot, (old, new): (TcpState, TcpState), accepts_seen: bool) {
         let Some(node) = self.nodes.get_mut(slot) else { return };
         let established = new == TcpState::Established && old != TcpState::Established;
         match node.opening {
             Opening::Not if established && accepts_seen && node.role == Some(Role::Accepted) => {
                 node.opening = Opening::Unaccepted;
             }
-            Opening::Not if established => self.count_opened(slot),
-            Opening::Unaccepted => self.count_opened(slot),
-            _ => {}
+            Opening::Not if !established => {}
+            Opening::Not | Opening::Unaccepted => self.population.opened(node.open()),
+            Opening::Counted => {}
         }
+        Self::hold(node, &mut self.ports);
     }
 
     /// The connection holds a port from now on until it has ended, if this end opened it.
     pub(crate) fn hold_port(&mut self, slot: Slot) {
-        let Some(node) = self.nodes.get_mut(slot) else { return };
+        if let Some(node) = self.nodes.get_mut(slot) {
+            Self::hold(node, &mut self.ports);
+        }
+    }
+
+    #[inline]
+    fn hold(node: &mut Node, ports: &mut Ports) {
         if node.port == Held::NOTHING
             && node.queue != Queue::Settling
             && node.connection.state != TcpState::Listen
             && let Some(space) = PortSpace::of(&node.connection, node.role)
         {
-            node.port = self.ports.take(space, node.role.is_some());
+            node.port = ports.take(space, node.role.is_some());
         }
     }
 
@@ -320,16 +352,9 @@ impl Table {
 
     /// It was accepted.
     pub(crate) fn accepted(&mut self, slot: Slot) {
-        if self.nodes.get_mut(slot).is_some_and(|node| node.opening == Opening::Unaccepted) {
-            self.count_opened(slot);
+        if let Some(node) = self.nodes.get_mut(slot).filter(|node| node.opening == Opening::Unaccepted) {
+            self.population.opened(node.open());
         }
-    }
-
-    fn count_opened(&mut self, slot: Slot) {
-        let Some(node) = self.nodes.get_mut(slot) else { return };
-        node.opening = Opening::Counted;
-        let group = node.group;
-        self.population.opened(group);
     }
 
     /// The connection's name is another's from now on; it waits for its record.
