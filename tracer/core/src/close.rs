@@ -19,10 +19,10 @@ use self::continuity::Continuity;
 use self::kind::Ending;
 use crate::claim::{Claim, Evidence, Reason};
 use crate::id::BootId;
-use crate::observation::{Hooks, StateChange, Workload};
+use crate::observation::{Hooks, Workload};
 use crate::record::{CloseRecord, FirstCloser, Role, SeenFrom, Successor};
 use crate::time::MonoNs;
-use crate::tracker::{Audit, Connection, Trace, difference};
+use crate::tracker::{Audit, Connection, End, Trace, difference};
 
 /// What is known of the whole stream when a connection's record is made.
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +233,7 @@ fn crossed(unsent_bytes: Option<u32>) -> Claim<FirstCloser> {
 
 /// The connection ended in FIN_WAIT1; where data still waited ahead of our FIN, nobody has sent one.
 fn left_fin_wait1(connection: &Connection) -> Claim<FirstCloser> {
-    let unsent = |end: &StateChange| difference(end.tcp.write_seq, end.tcp.snd_nxt);
+    let unsent = |end: &End| difference(end.tcp.write_seq, end.tcp.snd_nxt);
     match connection.end().map(unsent) {
         Some(Some(0)) => Claim::known(FirstCloser::Local, [Evidence::StateLeft]),
         Some(Some(_)) => Claim::Unknown(Reason::DidNotHappen),

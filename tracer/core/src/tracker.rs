@@ -6,6 +6,7 @@
 mod audit;
 mod closing;
 mod connection;
+mod end;
 mod ended;
 mod hooked;
 mod interned;
@@ -30,6 +31,7 @@ use tracer_common::TcpState;
 pub(crate) use self::audit::Audit;
 use self::connection::Ends;
 pub(crate) use self::connection::{Connection, ECONNABORTED, STEPS, difference};
+pub(crate) use self::end::End;
 pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
 pub(crate) use self::late::LocalBegin;

@@ -5,10 +5,9 @@ use tracer_common::TcpState;
 use super::continuity::Continuity;
 use super::kind::{self, Ending};
 use crate::claim::{Claim, Evidence, Reason};
-use crate::observation::StateChange;
 use crate::record::{CloseKind, Role};
 use crate::time::MonoNs;
-use crate::tracker::{Connection, Trace};
+use crate::tracker::{Connection, End, Trace};
 
 /// bytes_acked counts the active opener's SYN, and the FIN once it was acknowledged.
 pub(super) fn sent(connection: &Connection, role: &Claim<Role>) -> Claim<u64> {
@@ -104,7 +103,7 @@ fn half_closed<'a>(
 }
 
 /// Whether our FIN is among the bytes acknowledged: 1 or 0.
-fn fin_acked(end: &StateChange) -> Result<u64, Reason> {
+fn fin_acked(end: &End) -> Result<u64, Reason> {
     match (end.old, kind::all_acked(end)) {
         (TcpState::FinWait2, _)
         | (TcpState::Closing | TcpState::LastAck | TcpState::FinWait1, Some(true)) => Ok(1),

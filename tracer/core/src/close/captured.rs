@@ -7,22 +7,17 @@
 use tracer_common::TcpState;
 
 use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
-use crate::observation::{CapturedClose, SeenSegment, StateChange};
+use crate::observation::{CapturedClose, SeenSegment};
 use crate::record::{
     CloseKind, CloseRecord, Dwell, FinOutcome, FirstCloser, Reset, ResetDirection, Role, Successor, WaveTime,
     Waves,
 };
-use crate::tracker::Connection;
+use crate::tracker::{Connection, End};
 
 const UNSEEN: Reason = Reason::NotInCapture;
 
 /// Puts what `captured` proves into `record`, and takes out what no capture can know.
-pub(super) fn claim(
-    record: &mut CloseRecord,
-    connection: &Connection,
-    end: &StateChange,
-    captured: &CapturedClose,
-) {
+pub(super) fn claim(record: &mut CloseRecord, connection: &Connection, end: &End, captured: &CapturedClose) {
     record.kind = kind(end, captured);
     let refused = record.kind.value() == Some(&CloseKind::Refused);
     record.reset = captured.reset.filter(|_| !refused).map(|_| reset(end, captured));
@@ -49,7 +44,7 @@ fn known<T>(value: T) -> Claim<T> {
     Claim::known(value, [Evidence::Captured])
 }
 
-fn kind(end: &StateChange, captured: &CapturedClose) -> Claim<CloseKind> {
+fn kind(end: &End, captured: &CapturedClose) -> Claim<CloseKind> {
     let left = |value| Claim::Known { value, evidence: proof(Evidence::StateLeft) };
     match (captured.reset, end.old) {
         // The socket may have been there, or have ended unseen long before.
@@ -66,7 +61,7 @@ fn kind(end: &StateChange, captured: &CapturedClose) -> Claim<CloseKind> {
 }
 
 /// Why it was sent, and what the application had not read, only the kernel that sent it knows.
-fn reset(end: &StateChange, captured: &CapturedClose) -> Reset {
+fn reset(end: &End, captured: &CapturedClose) -> Reset {
     let direction = if captured.reset_is_own { ResetDirection::Sent } else { ResetDirection::Received };
     Reset {
         direction: known(direction),
@@ -166,7 +161,7 @@ fn half_closed_ns(kind: &Claim<CloseKind>, captured: &CapturedClose) -> Claim<u6
     }
 }
 
-fn half_closed_bytes(kind: &Claim<CloseKind>, connection: &Connection, end: &StateChange) -> Claim<u64> {
+fn half_closed_bytes(kind: &Claim<CloseKind>, connection: &Connection, end: &End) -> Claim<u64> {
     let closing = connection.closing();
     let (total, before) = match kind.value() {
         Some(CloseKind::Active) => (end.tcp.bytes_received, closing.received_before_bytes),
@@ -181,7 +176,7 @@ fn half_closed_bytes(kind: &Claim<CloseKind>, connection: &Connection, end: &Sta
 }
 
 /// The count begins with the SYN, so only where that was seen it is a count of all.
-fn bytes_sent(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -> Claim<u64> {
+fn bytes_sent(role: &Claim<Role>, end: &End, captured: &CapturedClose) -> Claim<u64> {
     let syn = match role {
         Claim::Known { value: Role::Opened | Role::OpenedBoth, .. } => 1,
         Claim::Known { value: Role::Accepted, .. } => 0,
@@ -190,7 +185,7 @@ fn bytes_sent(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -
     counted(end, end.tcp.bytes_acked, syn + u64::from(captured.own_fin_acked.is_some()))
 }
 
-fn bytes_received(role: &Claim<Role>, end: &StateChange, captured: &CapturedClose) -> Claim<u64> {
+fn bytes_received(role: &Claim<Role>, end: &End, captured: &CapturedClose) -> Claim<u64> {
     match role {
         Claim::Known { .. } => {
             counted(end, end.tcp.bytes_received, u64::from(captured.peer_fin_acked.is_some()))
@@ -199,7 +194,7 @@ fn bytes_received(role: &Claim<Role>, end: &StateChange, captured: &CapturedClos
     }
 }
 
-fn counted(end: &StateChange, bytes: Option<u64>, control: u64) -> Claim<u64> {
+fn counted(end: &End, bytes: Option<u64>, control: u64) -> Claim<u64> {
     match bytes {
         _ if end.old == TcpState::SynSent => Claim::Unknown(Reason::DidNotHappen),
         Some(bytes) => known(bytes.saturating_sub(control)),

@@ -6,9 +6,8 @@ use super::View;
 use super::continuity::Continuity;
 use super::kind::{Ending, all_acked};
 use crate::claim::{Claim, Evidence, Reason};
-use crate::observation::StateChange;
 use crate::record::{CloseKind, FinOutcome, FinRetransmits};
-use crate::tracker::Connection;
+use crate::tracker::{Connection, End};
 
 /// Whether our FIN was queued: seen, or implied by the state that was left. `None` where neither tells.
 fn queued(connection: &Connection, continuity: &Continuity) -> bool {
@@ -75,7 +74,7 @@ pub(super) fn retransmits(
 /// Whether the kernel sent more again than the hook told of: tp->total_retrans grows in __tcp_retransmit_skb() just before
 /// the tracepoint, also for what then fails. By data it grows by the packets that a segment is made of, which the hook does
 /// not tell; a FIN alone is one.
-fn escaped(connection: &Connection, end: &StateChange, counts: &FinRetransmits) -> bool {
+fn escaped(connection: &Connection, end: &End, counts: &FinRetransmits) -> bool {
     let failed = connection.hooked().map_or(0, |hooked| hooked.failed_retransmits);
     let told = counts.fins().saturating_add(failed);
     let counted = end.tcp.total_retrans.zip(connection.closing().retrans_before);

@@ -4,9 +4,8 @@
 use tracer_common::TcpState;
 
 use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
-use crate::observation::StateChange;
 use crate::record::{CloseKind, Reset, ResetCause, ResetDirection, Role, Successor, TimeoutCause};
-use crate::tracker::{Connection, ECONNABORTED, difference};
+use crate::tracker::{Connection, ECONNABORTED, End, difference};
 
 const EPIPE: i32 = 32;
 const ECONNRESET: i32 = 104;
@@ -25,7 +24,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    pub(crate) fn of(connection: &Connection, end: Option<&StateChange>, role: Option<Role>) -> Self {
+    pub(crate) fn of(connection: &Connection, end: Option<&End>, role: Option<Role>) -> Self {
         let Some(end) = end else { return Self::unknown(Reason::EndNotSeen) };
         // sk_err survives connect(AF_UNSPEC) and may be an earlier connection's: then it proves nothing.
         let stale = end.err.is_some_and(|err| err != 0) && end.err == connection.previous_err;
@@ -62,7 +61,7 @@ impl Ending {
         self
     }
 
-    pub(crate) fn reset_sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+    pub(crate) fn reset_sent(end: &End, cause: ResetCause, evidence: EvidenceSet) -> Self {
         let reset = Some(Reset::sent(end, cause, evidence));
         Self { reset, ..Self::of_kind(CloseKind::Reset, evidence) }
     }
@@ -70,7 +69,7 @@ impl Ending {
 
 impl Reset {
     /// One that this end sent; the hook on resets may name the kernel's reason later.
-    pub(crate) fn sent(end: &StateChange, cause: ResetCause, evidence: EvidenceSet) -> Self {
+    pub(crate) fn sent(end: &End, cause: ResetCause, evidence: EvidenceSet) -> Self {
         Self {
             direction: Claim::Known { value: ResetDirection::Sent, evidence },
             cause: Claim::Known { value: cause, evidence },
@@ -82,7 +81,7 @@ impl Reset {
 }
 
 /// FINs were exchanged as they should be. What the sequence numbers and SOCK_DONE prove, sk_err cannot take back.
-fn orderly(end: &StateChange) -> Option<Ending> {
+fn orderly(end: &End) -> Option<Ending> {
     let done = end.flags.is_some_and(|flags| flags.done);
     let dead = end.flags.is_some_and(|flags| flags.dead);
     match end.old {
@@ -110,7 +109,7 @@ fn orderly(end: &StateChange) -> Option<Ending> {
 }
 
 /// The application ended it with a reset: the order of the causes is that of __tcp_close.
-fn local_abort(end: &StateChange) -> Option<Ending> {
+fn local_abort(end: &End) -> Option<Ending> {
     let (shutdown, flags) = (end.shutdown?, end.flags?);
     let held = end.lock_owned? && !flags.dead;
     let synchronised =
@@ -144,7 +143,7 @@ fn local_abort(end: &StateChange) -> Option<Ending> {
     })
 }
 
-fn handshake_failure(connection: &Connection, end: &StateChange) -> Option<Ending> {
+fn handshake_failure(connection: &Connection, end: &End) -> Option<Ending> {
     if end.old != TcpState::SynSent {
         return None;
     }
@@ -154,7 +153,7 @@ fn handshake_failure(connection: &Connection, end: &StateChange) -> Option<Endin
         ECONNREFUSED => CloseKind::Refused,
         ETIMEDOUT => CloseKind::ConnectTimedOut,
         ECONNABORTED => CloseKind::Killed,
-        0 if end.lock_owned? => match (connection.port_at_end(end), end.shutdown) {
+        0 if end.lock_owned? => match (connection.port_at_end(end.num, end.inet_sport), end.shutdown) {
             (Some(_), _) => CloseKind::ConnectCancelled,
             (None, Some(shutdown)) if shutdown.receive && shutdown.send => CloseKind::ConnectCancelled,
             // `tcp_v4_connect` gives up after SYN_SENT and before a port only where there is none (inet_hash_connect).
@@ -169,7 +168,7 @@ fn handshake_failure(connection: &Connection, end: &StateChange) -> Option<Endin
 }
 
 /// The error that tcp_reset, tcp_write_err or tcp_abort left.
-fn by_error(end: &StateChange) -> Option<Ending> {
+fn by_error(end: &End) -> Option<Ending> {
     let err = end.err?;
     let proof = EvidenceSet::of([Evidence::StateLeft, error_evidence(err)]);
     match (err, end.old) {
@@ -183,7 +182,7 @@ fn by_error(end: &StateChange) -> Option<Ending> {
 
 /// After close(), data from the peer makes the kernel reset the connection through the same function that a received
 /// reset takes (`tcp_rcv_state_process`, step 7): in FIN_WAIT with both directions shut the two look alike.
-fn reset_received(end: &StateChange, proof: EvidenceSet) -> Ending {
+fn reset_received(end: &End, proof: EvidenceSet) -> Ending {
     let waiting = matches!(end.old, TcpState::FinWait1 | TcpState::FinWait2);
     let direction = match end.shutdown {
         None => Claim::Unknown(Reason::FieldAbsent),
@@ -201,7 +200,7 @@ fn reset_received(end: &StateChange, proof: EvidenceSet) -> Ending {
 }
 
 /// tcp_write_err: after keepalive probes, or after retransmissions; the error may be a soft one such as EHOSTUNREACH.
-fn timed_out(end: &StateChange, proof: EvidenceSet) -> Option<Ending> {
+fn timed_out(end: &End, proof: EvidenceSet) -> Option<Ending> {
     let acked = all_acked(end);
     let probed = end.tcp.probes_out.is_some_and(|n| n > 0);
     let resent = end.tcp.retransmits.is_some_and(|n| n > 0);
@@ -224,7 +223,7 @@ fn timed_out(end: &StateChange, proof: EvidenceSet) -> Option<Ending> {
 }
 
 /// inet_csk_listen_stop: a child that no descriptor ever referred to goes with its listener.
-fn dropped(connection: &Connection, end: &StateChange, role: Option<Role>) -> Option<Ending> {
+fn dropped(connection: &Connection, end: &End, role: Option<Role>) -> Option<Ending> {
     let never_accepted =
         role == Some(Role::Accepted) && !connection.had_inode && end.lock_owned == Some(false);
     let untouched = end.shutdown.is_some_and(|s| !s.send) && end.err == Some(0);
@@ -241,7 +240,7 @@ fn dropped(connection: &Connection, end: &StateChange, role: Option<Role>) -> Op
     })
 }
 
-fn why_unknown(end: &StateChange) -> Reason {
+fn why_unknown(end: &End) -> Reason {
     match (end.err, end.flags, end.lock_owned) {
         (None, ..) | (_, None, _) | (.., None) => Reason::FieldAbsent,
         (Some(0), ..) => Reason::AbortWithoutError,
@@ -250,13 +249,13 @@ fn why_unknown(end: &StateChange) -> Reason {
 }
 
 /// Whether all that was written was acknowledged, a queued FIN included.
-pub(crate) fn all_acked(end: &StateChange) -> Option<bool> {
+pub(crate) fn all_acked(end: &End) -> Option<bool> {
     difference(end.tcp.write_seq, end.tcp.snd_una).map(|bytes| bytes == 0)
 }
 
 /// Received bytes that the application had not read. The peer's FIN takes one sequence number, which copied_seq may or
 /// may not have passed.
-fn unread(end: &StateChange) -> Claim<u32> {
+fn unread(end: &End) -> Claim<u32> {
     let (Some(queued), Some(flags)) = (difference(end.tcp.rcv_nxt, end.tcp.copied_seq), end.flags) else {
         return Claim::Unknown(Reason::FieldAbsent);
     };

@@ -6,9 +6,9 @@
 use super::View;
 use super::kind::Ending;
 use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
-use crate::observation::{ReasonName, StateChange};
+use crate::observation::ReasonName;
 use crate::record::{CloseKind, Reset, ResetCause, ResetDirection, TimeoutCause};
-use crate::tracker::{Connection, SentReset};
+use crate::tracker::{Connection, End, SentReset};
 
 /// A reset that belongs to a connection's end is sent by the function that ends it. Ample.
 const SENT_WITHIN_NS: u64 = 5_000_000;
@@ -20,7 +20,7 @@ pub(crate) fn may_be_hooked(ending: &Ending, connection: &Connection) -> bool {
 }
 
 /// `ending` with what is known of resets sent.
-pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChange, view: &View) -> Ending {
+pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &End, view: &View) -> Ending {
     let sent = sent(connection, end);
     let mut ending = match (&ending.kind, sent) {
         _ if ending.hidden_fin_wait2 => hidden(ending, end, sent.is_some(), view),
@@ -51,7 +51,7 @@ pub(crate) fn with_hook(ending: Ending, connection: &Connection, end: &StateChan
 
 /// An orphan that leaves FIN_WAIT2 without error went on in a mini-socket, or was aborted at once by data that came with the
 /// acknowledgement of its FIN (`tcp_rcv_state_process`): only the reset that follows the abort tells.
-fn hidden(mut ending: Ending, end: &StateChange, sent: bool, view: &View) -> Ending {
+fn hidden(mut ending: Ending, end: &End, sent: bool, view: &View) -> Ending {
     if sent {
         let proof = EvidenceSet::of([Evidence::StateLeft, Evidence::SockDead, Evidence::ResetSent]);
         return Ending::reset_sent(end, ResetCause::DataAfterClose, proof);
@@ -65,7 +65,7 @@ fn hidden(mut ending: Ending, end: &StateChange, sent: bool, view: &View) -> End
 }
 
 /// The reset that the function which ended the connection sent: after its last transition or right before it.
-fn sent(connection: &Connection, end: &StateChange) -> Option<SentReset> {
+fn sent(connection: &Connection, end: &End) -> Option<SentReset> {
     let sent = connection.hooked()?.sent?;
     let events = connection.trace().len();
     let after = sent.after_events >= events;
@@ -74,7 +74,7 @@ fn sent(connection: &Connection, end: &StateChange) -> Option<SentReset> {
     (after || before).then_some(sent)
 }
 
-fn decide(reset: &mut Reset, end: &StateChange, sent: bool, view: &View) {
+fn decide(reset: &mut Reset, end: &End, sent: bool, view: &View) {
     let told = |evidence| EvidenceSet::of([Evidence::StateLeft, Evidence::ErrReset, evidence]);
     if sent {
         let evidence = told(Evidence::ResetSent);
@@ -87,7 +87,7 @@ fn decide(reset: &mut Reset, end: &StateChange, sent: bool, view: &View) {
     }
 }
 
-fn reason(reset: &Reset, sent: Option<SentReset>, end: &StateChange, view: &View) -> Claim<ReasonName> {
+fn reason(reset: &Reset, sent: Option<SentReset>, end: &End, view: &View) -> Claim<ReasonName> {
     match (sent, reset.direction.value()) {
         (Some(SentReset { reason: Some(name), .. }), _) => Claim::known(name, [Evidence::ResetSent]),
         (Some(_), _) => Claim::Unknown(Reason::FieldAbsent),
@@ -101,18 +101,18 @@ fn reason(reset: &Reset, sent: Option<SentReset>, end: &StateChange, view: &View
 }
 
 /// A child goes with its listener in the same way (`inet_csk_listen_stop`), and only its first events tell that it was one.
-fn may_be_dropped(end: &StateChange) -> bool {
+fn may_be_dropped(end: &End) -> bool {
     let untouched = end.shutdown.is_none_or(|shutdown| !shutdown.send);
     untouched && end.lock_owned != Some(true)
 }
 
 /// Out of memory, too many orphans, the end of a namespace: no error is left behind, but the reset that was sent tells.
-fn by_kernel(end: &StateChange) -> Ending {
+fn by_kernel(end: &End) -> Ending {
     let proof = EvidenceSet::of([Evidence::StateLeft, Evidence::ErrNone, Evidence::ResetSent]);
     Ending::reset_sent(end, ResetCause::Kernel, proof)
 }
 
-fn add(mut ending: Ending, end: &StateChange, cause: ResetCause) -> Ending {
+fn add(mut ending: Ending, end: &End, cause: ResetCause) -> Ending {
     let proof = ending.kind.evidence().with(Evidence::ResetSent);
     ending.reset = Some(Reset::sent(end, cause, proof));
     ending

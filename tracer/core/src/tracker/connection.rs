@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracer_common::TcpState;
 
 use super::closing::{begins_local_close, is_opening};
+use super::end::End;
 use super::hooked::Hooked;
 use super::interned::Interned;
 use super::late::{Closing, Late};
@@ -189,7 +190,7 @@ impl Connection {
     }
 
     /// The event that ended it.
-    pub(crate) fn end(&self) -> Option<&StateChange> {
+    pub(crate) fn end(&self) -> Option<&End> {
         self.late.as_ref()?.end.as_deref()
     }
 
@@ -254,7 +255,7 @@ impl Connection {
         self.last_stream = change.stream;
         self.positions = positions(change);
         if change.new == TcpState::Close {
-            let end = interned.end(change);
+            let end = interned.end(End::of(change));
             self.late_mut(interned).end = Some(end);
         } else {
             self.previous_err = change.err;
@@ -303,14 +304,14 @@ impl Connection {
             self.stale_port = change.inet_sport;
         }
         if change.old == TcpState::SynSent && change.new == TcpState::Close {
-            tuple.local.port = self.port_at_end(change);
+            tuple.local.port = self.port_at_end(change.num, change.inet_sport);
         }
         self.tuple.learn(tuple)
     }
 
     /// The local port at SYN_SENT → CLOSE, unless it may be the one that the descriptor had before.
-    pub(crate) fn port_at_end(&self, end: &StateChange) -> Option<Port> {
-        end.num.or(end.inet_sport.filter(|port| Some(*port) != self.stale_port))
+    pub(crate) fn port_at_end(&self, num: Option<Port>, inet_sport: Option<Port>) -> Option<Port> {
+        num.or(inet_sport.filter(|port| Some(*port) != self.stale_port))
     }
 
     /// Says whether another is known to own it now.
@@ -318,19 +319,19 @@ impl Connection {
         if change.err == Some(ECONNABORTED) {
             return false; // tcp_abort: the administrator's tool, not an owner
         }
-        let known = self.owner.as_ref().filter(|owner| ***owner == *actor).cloned();
-        let actor = known.unwrap_or_else(|| interned.owner(actor));
+        if self.owner.as_deref() != Some(actor) {
+            self.owner = Some(interned.owner(actor));
+        }
         let mut learned = false;
         if (change.old, change.new) == (TcpState::Close, TcpState::SynSent) {
-            self.opener = Some(actor.clone());
+            self.opener.clone_from(&self.owner);
             learned = true;
         }
         if begins_local_close(change) && self.closer().is_none() {
             let events = self.trace().len();
-            self.late_mut(interned).closer = Some((events, actor.clone()));
+            self.late_mut(interned).closer = self.owner.clone().map(|owner| (events, owner));
             learned |= self.opener.is_none() && self.acceptor.is_none();
         }
-        self.owner = Some(actor);
         learned
     }
 

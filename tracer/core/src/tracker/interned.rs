@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::end::End;
 use super::late::Late;
 use super::surroundings::Surroundings;
-use crate::observation::StateChange;
 use crate::record::Owner;
 
 /// Room that is kept for later, of each kind: as much as closes within a moment.
@@ -72,7 +72,7 @@ pub(crate) struct Interned {
     #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
     lates: Vec<Box<Late>>,
     #[allow(clippy::vec_box, reason = "likewise")]
-    ends: Vec<Box<StateChange>>,
+    ends: Vec<Box<End>>,
 }
 
 impl Interned {
@@ -94,13 +94,13 @@ impl Interned {
     }
 
     /// `end` in room of its own.
-    pub(super) fn end(&mut self, end: &StateChange) -> Box<StateChange> {
+    pub(super) fn end(&mut self, end: End) -> Box<End> {
         match self.ends.pop() {
             Some(mut room) => {
-                (*room).clone_from(end);
+                *room = end;
                 room
             }
-            None => Box::new(end.clone()),
+            None => Box::new(end),
         }
     }
 

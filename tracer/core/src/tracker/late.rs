@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::end::End;
 use super::hooked::Hooked;
 use super::trace::Trace;
-use crate::observation::{Shutdown, StateChange};
+use crate::observation::Shutdown;
 use crate::record::Owner;
 
 /// The event that began this end's share of the close.
@@ -75,7 +76,7 @@ pub(crate) struct Late {
     /// With the index of its event
     pub(crate) closer: Option<(usize, Arc<Owner>)>,
     pub(crate) hooked: Hooked,
-    pub(crate) end: Option<Box<StateChange>>,
+    pub(crate) end: Option<Box<End>>,
     /// All steps, once there are more than an open connection has room for; else empty
     pub(super) steps: Vec<Trace>,
     pub(super) steps_dropped: u32,

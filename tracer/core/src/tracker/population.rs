@@ -147,15 +147,18 @@ struct Group {
 pub(super) struct Population(Vec<Group>);
 
 impl Population {
+    #[inline]
     pub(super) fn enter(&mut self, group: GroupId, state: TcpState, at: MonoNs) {
         self.stay(group, state).enter(at);
     }
 
+    #[inline]
     pub(super) fn leave(&mut self, group: GroupId, state: TcpState, came: MonoNs, at: MonoNs) {
         self.stay(group, state).leave(came, at);
     }
 
     /// One of `group` that came into the first state at `came` passes on to the second.
+    #[inline]
     pub(super) fn pass(
         &mut self,
         group: GroupId,
@@ -190,10 +193,12 @@ impl Population {
         self.0.iter().map(of).collect()
     }
 
+    #[inline]
     fn stay(&mut self, group: GroupId, state: TcpState) -> &mut Stay {
         &mut self.group(group).stays[place(state)]
     }
 
+    #[inline]
     fn group(&mut self, group: GroupId) -> &mut Group {
         let place = group.0 as usize;
         if place >= self.0.len() {
