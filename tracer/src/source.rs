@@ -17,7 +17,7 @@ mod pcap;
 mod pipe;
 mod progress;
 mod recording;
-pub(crate) mod room;
+mod room;
 mod torn;
 mod unpacked;
 
