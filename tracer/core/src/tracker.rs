@@ -9,6 +9,7 @@ mod connection;
 mod end;
 mod ended;
 mod hooked;
+mod index;
 mod interned;
 mod late;
 mod open;
@@ -29,8 +30,8 @@ use hashbrown::HashMap;
 use tracer_common::TcpState;
 
 pub(crate) use self::audit::Audit;
-use self::connection::Ends;
 pub(crate) use self::connection::{Connection, ECONNABORTED, STEPS, difference};
+use self::connection::{Ends, Expected};
 pub(crate) use self::end::End;
 pub(crate) use self::hooked::SentReset;
 use self::interned::Interned;
@@ -118,6 +119,10 @@ pub struct Tracker {
     chain_breaks: u64,
     fates: Fates,
     newest: MonoNs,
+    /// The last one
+    watermark: MonoNs,
+    /// It may have let the settling time of a connection be over
+    may_be_due: bool,
 }
 
 impl Tracker {
@@ -152,11 +157,16 @@ impl Tracker {
             chain_breaks: 0,
             fates: Fates::default(),
             newest: MonoNs(0),
+            watermark: MonoNs(0),
+            may_be_due: false,
         }
     }
 
     /// Takes in one observation.
     pub fn observe(&mut self, observation: &Observation) {
+        while self.may_be_due {
+            self.may_be_due = self.settle_one();
+        }
         match observation {
             Observation::Host(host) => self.begin(host),
             Observation::Clock(_) => {}
@@ -179,8 +189,12 @@ impl Tracker {
         }
     }
 
-    /// The next record that is due.
+    /// The next record that is due. Those of closes are made as they are asked for, or before the next observation is taken in.
     pub fn next_record(&mut self) -> Option<Record> {
+        // One by one, so that a record is told before the next is made.
+        while self.records.is_empty() && self.may_be_due {
+            self.may_be_due = self.settle_one();
+        }
         self.records.pop_front().or_else(|| self.time_waits.next_record().map(Record::TimeWait))
     }
 
@@ -238,6 +252,9 @@ impl Tracker {
     }
 
     fn begin(&mut self, host: &Host) {
+        if host.boot_id != self.boot {
+            self.finish(); // sockets of another boot
+        }
         self.boot = host.boot_id;
         self.filtered = host.filtered;
         self.hooks = host.hooks;
@@ -251,23 +268,23 @@ impl Tracker {
     fn advance(&mut self, at: MonoNs) {
         self.table.pass(at);
         self.forget_handshakes(at);
-        self.settle(at);
+        (self.watermark, self.may_be_due) = (at, true);
         self.time_waits.advance(at, &mut Lent { audit: &self.audit, ports: self.table.ports_mut() });
     }
 
-    fn settle(&mut self, at: MonoNs) {
-        while let Some(slot) = self.table.oldest(Queue::Settling) {
-            let due = self.table.get(slot).is_none_or(|connection| {
-                let closed_at = connection.last_seen_at();
-                // A reset comes after the close that it belongs to.
-                let settled = closed_at.plus(self.config.settle_ns);
-                settled <= at && self.audit.covers(settled)
-            });
-            if !due {
-                return;
-            }
+    /// Reports one connection whose settling time is over; says whether there was one.
+    fn settle_one(&mut self) -> bool {
+        let Some(slot) = self.table.oldest(Queue::Settling) else { return false };
+        let due = self.table.get(slot).is_none_or(|connection| {
+            let closed_at = connection.last_seen_at();
+            // A reset comes after the close that it belongs to.
+            let settled = closed_at.plus(self.config.settle_ns);
+            settled <= self.watermark && self.audit.covers(settled)
+        });
+        if due {
             self.end(slot);
         }
+        due
     }
 
     fn state_change(&mut self, change: &StateChange) {
@@ -281,33 +298,33 @@ impl Tracker {
             self.received += 1; // a socket without any name: nothing to follow
             return;
         };
-        let found = self.find(key, change);
-        if found.and_then(|slot| self.table.get(slot)).is_some_and(|connection| connection.repeats(change)) {
+        let found =
+            self.find(key, change).and_then(|slot| Some((slot, self.table.get(slot)?.expects(change))));
+        if let Some((_, Expected::Repeated)) = found {
             self.duplicates += 1;
             return;
         }
         self.received += 1;
-        let known = found.filter(|_| !begins(change)).and_then(|slot| {
-            let ends = self.table.get(slot)?.continues_with(change)?;
-            Some((slot, ends))
-        });
-        let (slot, ends) = match known {
-            Some((slot, ends)) => {
+        let (slot, ends) = match found {
+            Some((slot, Expected::Next(ends))) => {
                 self.name_by(slot, key);
                 (slot, ends)
             }
-            None => (self.begin_connection(key, found, change), Ends::Shown),
+            _ => (self.begin_connection(key, found.map(|(slot, _)| slot), change), Ends::Shown),
         };
         self.step(slot, change, ends);
     }
 
     /// By the event's own key; else by the socket's address, where it was known by that alone.
-    fn find(&self, key: SocketKey, change: &StateChange) -> Option<Slot> {
-        self.table.find(key).or_else(|| self.table.find(SocketKey::Address(change.sock_addr?)))
+    fn find(&mut self, key: SocketKey, change: &StateChange) -> Option<Slot> {
+        self.table.find_for_event(key).or_else(|| self.table.find(SocketKey::Address(change.sock_addr?)))
     }
 
     /// A connection known by its address alone is known by its cookie from now on.
     fn name_by(&mut self, slot: Slot, key: SocketKey) {
+        if !self.table.knows_addresses() {
+            return;
+        }
         let by_address =
             self.table.get(slot).is_some_and(|connection| matches!(connection.socket, SocketKey::Address(_)));
         if by_address && matches!(key, SocketKey::Cookie(_)) {
@@ -372,11 +389,6 @@ fn key_of(change: &StateChange) -> Option<SocketKey> {
 fn own_cookie(change: &StateChange) -> bool {
     change.cookie.is_some()
         && !((change.old, change.new) == (TcpState::Listen, TcpState::SynRecv) && change.dport.is_none())
-}
-
-/// A transition that no connection followed so far can make.
-fn begins(change: &StateChange) -> bool {
-    change.old == TcpState::Close || (change.old, change.new) == (TcpState::Listen, TcpState::SynRecv)
 }
 
 fn queue_of(state: TcpState) -> Queue {

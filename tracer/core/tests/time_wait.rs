@@ -7,7 +7,7 @@ mod script;
 use finwait_core::TcpState::{Close, Established, FinWait1, FinWait2, Listen, SynRecv, SynSent, TimeWait};
 use finwait_core::observation::{CallSite, DumpScope, Program, TimeWaitSource};
 use finwait_core::record::{TimeWaitEnd, TimeWaitRecord, WaveTime};
-use finwait_core::{MonoNs, Reason, Record, TcpState, TrackerConfig};
+use finwait_core::{BootId, MonoNs, Observation, Reason, Record, TcpState, Tracker, TrackerConfig};
 use script::time_wait::{TimeWaits, row, time_waits};
 use script::{MILLI, SECOND, Script, Sock, accepted, opened, run};
 
@@ -380,4 +380,25 @@ fn when_the_table_is_full_the_oldest_is_told_as_still_open() {
     assert_eq!(early[0].end.reason(), Some(Reason::StillOpen));
     assert_eq!(early[0].local.port.unwrap().0, 1001);
     assert_eq!(time_waits(run(&script.observations, config).0).len(), 3);
+}
+
+#[test]
+fn what_another_boot_left_is_told_as_that_boots() {
+    let (script, _) = with_time_wait(TimeWaitSource::Timer, true);
+    let Some(Observation::Host(first)) = script.observations.first() else { panic!("no host") };
+    let mut next = first.clone();
+    next.boot_id = BootId(first.boot_id.0 + 1);
+    let mut tracker = Tracker::new(TrackerConfig::default());
+    script.observations.iter().for_each(|observation| tracker.observe(observation));
+    tracker.observe(&Observation::Host(next));
+    let records: Vec<_> = std::iter::from_fn(|| tracker.next_record()).collect();
+    let boots: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Close(close) => Some(close.conn_id.boot),
+            Record::TimeWait(record) => Some(record.conn_id.boot),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(boots, [first.boot_id; 2]);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Continuity {
     /// How each event hangs on the one before, from the second on
     links: [Link; STEPS - 1],
     link_count: usize,
+    /// Each of them is adjacent
+    unbroken: bool,
     path: Path,
 }
 
@@ -70,27 +72,27 @@ enum Link {
 
 impl Continuity {
     pub(crate) fn of(connection: &Connection, audit: &Audit, seen_until: MonoNs) -> Self {
-        let trace = &connection.trace();
-        let (mut places, mut link_count) = ([Link::Adjacent; STEPS - 1], 0);
-        for (place, pair) in places.iter_mut().zip(trace.windows(2)) {
+        let trace = connection.trace();
+        let mut links = [Link::Adjacent; STEPS - 1];
+        let (mut link_count, mut chain_breaks, mut unbroken) = (0, 0, true);
+        let (mut start, mut missing) = (0, Reason::SeenFromMiddle);
+        for (place, pair) in links.iter_mut().zip(trace.windows(2)) {
             *place = link(&pair[0], &pair[1], audit, seen_until);
             link_count += 1;
+            chain_breaks += u32::from(pair[0].new != pair[1].old);
+            unbroken &= *place == Link::Adjacent;
+            if let Link::Unproven(reason) = *place {
+                (start, missing) = (link_count, reason);
+            }
         }
-        let links = &places[..link_count];
-        let start =
-            links.iter().rposition(|link| matches!(link, Link::Unproven(_))).map_or(0, |index| index + 1);
-        let missing = match start.checked_sub(1).and_then(|index| links.get(index)) {
-            Some(Link::Unproven(reason)) => *reason,
-            _ => Reason::SeenFromMiddle,
-        };
-        let breaks = trace.windows(2).filter(|pair| pair[0].new != pair[1].old).count();
         Self {
             start,
             whole: start == 0 && trace.first().is_some_and(|first| is_birth(first.step())),
             missing,
-            chain_breaks: u32::try_from(breaks).unwrap_or(u32::MAX),
-            links: places,
+            chain_breaks,
+            links,
             link_count,
+            unbroken,
             path: Path::of(trace.get(start..).unwrap_or_default(), start),
         }
     }
@@ -129,6 +131,9 @@ impl Continuity {
 
     /// Why the time from event `from` to the later event `to` is not that of one state, if it is not.
     pub(crate) fn broken_between(&self, from: usize, to: usize) -> Option<Reason> {
+        if self.unbroken {
+            return None;
+        }
         self.links[..self.link_count].get(from..to)?.iter().find_map(|link| match link {
             Link::Adjacent => None,
             Link::Missing => Some(Reason::TransitionMissing),
@@ -151,11 +156,12 @@ fn link(one: &Trace, next: &Trace, audit: &Audit, seen_until: MonoNs) -> Link {
     let chained = one.new == next.old;
     let same = one.space == Space::Same && next.space == Space::Same;
     let (from, to) = (one.at, next.at);
-    let lost = audit.lost_between(from, to) || to > audit.covered_until() && to <= seen_until;
-    match (chained, same, lost) {
-        (true, true, _) | (true, false, false) => Link::Adjacent,
-        (false, true, _) => Link::Missing,
-        (true, false, true) => Link::Unproven(Reason::LossInInterval),
-        (false, false, _) => Link::Unproven(Reason::TransitionMissing),
+    let lost = || audit.lost_between(from, to) || to > audit.covered_until() && to <= seen_until;
+    match (chained, same) {
+        (true, true) => Link::Adjacent,
+        (false, true) => Link::Missing,
+        (true, false) if lost() => Link::Unproven(Reason::LossInInterval),
+        (true, false) => Link::Adjacent,
+        (false, false) => Link::Unproven(Reason::TransitionMissing),
     }
 }

@@ -32,10 +32,11 @@ pub(crate) fn dwells(
             continue;
         }
         let entered = continuity.start + index;
-        let left = steps.iter().enumerate().skip(index + 1).find(|(_, later)| later.new != step.new);
-        let duration = match left {
+        let later = steps.get(index + 1..).unwrap_or_default();
+        let left = later.iter().position(|later| later.new != step.new);
+        let duration = match left.and_then(|place| Some((place, later.get(place)?))) {
             None => Claim::Unknown(Reason::EndNotSeen),
-            Some((to, later)) => match continuity.broken_between(entered, continuity.start + to) {
+            Some((place, later)) => match continuity.broken_between(entered, entered + 1 + place) {
                 Some(reason) => Claim::Unknown(reason),
                 None if step.new == TcpState::FinWait2 && ending.hidden_fin_wait2 => {
                     Claim::Unknown(Reason::HiddenFinWait2)
@@ -61,11 +62,14 @@ fn dwell(connection: &Connection, state: TcpState, duration_ns: Claim<u64>) -> D
 fn mark_slow(dwells: &mut [Dwell], connection: &Connection) {
     let srtt_us = connection.end().and_then(|end| end.tcp.srtt_us).unwrap_or(0);
     let explained = SLOW_NS.max(u64::from(srtt_us).saturating_mul(1000 * SLOW_ROUND_TRIPS));
-    let longest = dwells
-        .iter_mut()
-        .filter(|dwell| is_closing(dwell.state))
-        .filter_map(|dwell| dwell.duration_ns.value().copied().map(|ns| (ns, dwell)))
-        .max_by_key(|(ns, _)| *ns);
+    let mut longest: Option<(u64, &mut Dwell)> = None;
+    for dwell in dwells.iter_mut().filter(|dwell| is_closing(dwell.state)) {
+        if let Some(ns) = dwell.duration_ns.value().copied()
+            && longest.as_ref().is_none_or(|(most, _)| ns >= *most)
+        {
+            longest = Some((ns, dwell));
+        }
+    }
     if let Some((ns, dwell)) = longest {
         dwell.slow = ns > explained;
     }

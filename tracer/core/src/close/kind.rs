@@ -28,12 +28,18 @@ impl Ending {
         let Some(end) = end else { return Self::unknown(Reason::EndNotSeen) };
         // sk_err survives connect(AF_UNSPEC) and may be an earlier connection's: then it proves nothing.
         let stale = end.err.is_some_and(|err| err != 0) && end.err == connection.previous_err;
-        orderly(end)
-            .or_else(|| local_abort(end))
-            .or_else(|| handshake_failure(connection, end))
-            .or_else(|| (!stale).then(|| by_error(end)).flatten())
-            .or_else(|| dropped(connection, end, role))
-            .unwrap_or_else(|| Self::unknown(why_unknown(end)))
+        // One after the other, as an ending is large to hand on.
+        if let Some(ending) = orderly(end) {
+            return ending;
+        }
+        if let Some(ending) = local_abort(end) {
+            return ending;
+        }
+        if let Some(ending) = handshake_failure(connection, end) {
+            return ending;
+        }
+        let by_error = if stale { None } else { by_error(end) };
+        by_error.or_else(|| dropped(connection, end, role)).unwrap_or_else(|| Self::unknown(why_unknown(end)))
     }
 
     fn unknown(reason: Reason) -> Self {

@@ -21,8 +21,6 @@ use crate::time::MonoNs;
 pub(crate) const STEPS: usize = 32;
 /// Steps that lead to an open connection.
 const EARLY_STEPS: usize = 2;
-/// Room for those of nearly every one that closes.
-const MOST_STEPS: usize = 6;
 
 /// See the module. A host may have a million of them open: what only closing ones have is in [`Late`], and what many have
 /// alike is shared.
@@ -68,6 +66,17 @@ pub(crate) enum Ends {
     Known,
     /// Something that may not be known yet
     Shown,
+}
+
+/// What an event is to a connection that is known by the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// It tells the last one again
+    Repeated,
+    /// It is a later one
+    Next(Ends),
+    /// It is another connection's
+    Not,
 }
 
 /// What an event told that may decide a connection's group.
@@ -154,7 +163,7 @@ impl Connection {
     /// Its events in their order, as far as they are kept.
     pub(crate) fn trace(&self) -> &[Trace] {
         match &self.late {
-            Some(late) if !late.steps.is_empty() => &late.steps,
+            Some(late) if !late.steps.all().is_empty() => late.steps.all(),
             _ => &self.early[..usize::from(self.early_len)],
         }
     }
@@ -186,23 +195,34 @@ impl Connection {
 
     /// What the hooks on resets and retransmissions told.
     pub(crate) fn hooked(&self) -> Option<&Hooked> {
-        self.late.as_ref().map(|late| &late.hooked)
+        self.late.as_ref()?.hooked.as_deref()
     }
 
     /// The event that ended it.
     pub(crate) fn end(&self) -> Option<&End> {
-        self.late.as_ref()?.end.as_deref()
+        self.late.as_ref()?.end.as_ref()
     }
 
     pub(crate) fn is_listener(&self) -> bool {
         self.trace().iter().any(|t| t.new == TcpState::Listen || (t.old, t.new) == LISTEN_CLOSED)
     }
 
+    /// What `change` is to it.
+    pub(crate) fn expects(&self, change: &StateChange) -> Expected {
+        if self.repeats(change) {
+            return Expected::Repeated;
+        }
+        match self.continues_with(change) {
+            Some(ends) if !begins(change) => Expected::Next(ends),
+            _ => Expected::Not,
+        }
+    }
+
     /// A shadow repeats the event that a program before it reported last: same socket, same states, and the same CPU. A task
     /// may also have gone on to another CPU between the two programs. Then the socket must show the very numbers that it
     /// showed before: it was locked all the while. A later connection of the same descriptor begins with others, and
     /// without a change of state the numbers may well stay.
-    pub(crate) fn repeats(&self, change: &StateChange) -> bool {
+    fn repeats(&self, change: &StateChange) -> bool {
         let follows = match (shadow_rank(self.last_stream.program), shadow_rank(change.stream.program)) {
             (Some(before), Some(now)) => before < now,
             _ => false,
@@ -218,7 +238,7 @@ impl Connection {
 
     /// Whether `change` can be a later event of this connection, with or without others missing between; and if so, whether
     /// it shows the ends that are known.
-    pub(crate) fn continues_with(&self, change: &StateChange) -> Option<Ends> {
+    fn continues_with(&self, change: &StateChange) -> Option<Ends> {
         let follows = self.state == change.old && self.state != TcpState::Close;
         if !follows && !leads_to(self.state, change.old) {
             return None;
@@ -255,8 +275,7 @@ impl Connection {
         self.last_stream = change.stream;
         self.positions = positions(change);
         if change.new == TcpState::Close {
-            let end = interned.end(End::of(change));
-            self.late_mut(interned).end = Some(end);
+            self.late_mut(interned).end = Some(End::of(change));
         } else {
             self.previous_err = change.err;
         }
@@ -272,17 +291,15 @@ impl Connection {
         }
         let early = self.early;
         let late = self.late_mut(interned);
-        if late.steps.is_empty() {
-            late.steps.reserve_exact(MOST_STEPS);
-            late.steps.extend(early);
+        let kept = late.steps.all().len();
+        if kept == 0 {
+            early.into_iter().for_each(|step| late.steps.push(step));
         }
-        if late.steps.len() < STEPS {
+        if kept < STEPS {
             late.steps.push(trace);
         } else {
             late.steps_dropped = late.steps_dropped.saturating_add(1);
-            if let Some(last) = late.steps.last_mut() {
-                *last = trace;
-            }
+            late.steps.replace_last(trace);
         }
     }
 
@@ -337,7 +354,7 @@ impl Connection {
 
     /// Where the tales of the hooks on resets and retransmissions go.
     pub(crate) fn hooked_mut(&mut self) -> &mut Hooked {
-        &mut self.late.get_or_insert_default().hooked
+        self.late.get_or_insert_default().hooked.get_or_insert_default()
     }
 
     /// The first to accept it; a kernel thread accepts on somebody's behalf.
@@ -375,6 +392,11 @@ type Positions = Option<[u32; 4]>;
 fn positions(change: &StateChange) -> Positions {
     let tcp = &change.tcp;
     Some([tcp.snd_una?, tcp.snd_nxt?, tcp.write_seq?, tcp.rcv_nxt?])
+}
+
+/// A transition that no connection followed so far can make.
+fn begins(change: &StateChange) -> bool {
+    change.old == TcpState::Close || (change.old, change.new) == (TcpState::Listen, TcpState::SynRecv)
 }
 
 /// Place among the programs that the kernel calls one after the other for one transition.

@@ -41,9 +41,6 @@ pub(crate) struct EndFields {
     pub(crate) probes_out: Option<u8>,
 }
 
-/// There are as many as close within a moment, and each is read again when its record is made.
-const _: () = assert!(size_of::<End>() <= 208);
-
 impl End {
     pub(super) fn of(change: &StateChange) -> Self {
         let tcp = &change.tcp;

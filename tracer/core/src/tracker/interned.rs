@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::end::End;
 use super::late::Late;
 use super::surroundings::Surroundings;
 use crate::record::Owner;
@@ -71,13 +70,11 @@ pub(crate) struct Interned {
     surroundings: Values<Surroundings>,
     #[allow(clippy::vec_box, reason = "the boxes themselves are used again")]
     lates: Vec<Box<Late>>,
-    #[allow(clippy::vec_box, reason = "likewise")]
-    ends: Vec<Box<End>>,
 }
 
 impl Interned {
     pub(crate) fn new() -> Self {
-        Self { owners: Values::new(), surroundings: Values::new(), lates: Vec::new(), ends: Vec::new() }
+        Self { owners: Values::new(), surroundings: Values::new(), lates: Vec::new() }
     }
 
     pub(crate) fn owner(&mut self, owner: &Owner) -> Arc<Owner> {
@@ -93,24 +90,8 @@ impl Interned {
         self.lates.pop().unwrap_or_default()
     }
 
-    /// `end` in room of its own.
-    pub(super) fn end(&mut self, end: End) -> Box<End> {
-        match self.ends.pop() {
-            Some(mut room) => {
-                *room = end;
-                room
-            }
-            None => Box::new(end),
-        }
-    }
-
     /// The room of what a connection had is somebody else's now.
     pub(super) fn take_back(&mut self, mut late: Box<Late>) {
-        if let Some(end) = late.end.take()
-            && self.ends.len() < SPARE
-        {
-            self.ends.push(end);
-        }
         if self.lates.len() < SPARE {
             late.clear();
             self.lates.push(late);

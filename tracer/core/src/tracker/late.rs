@@ -52,6 +52,12 @@ pub(crate) struct Closing {
     pub(crate) unsent_at_closing_bytes: Option<u32>,
 }
 
+impl Default for Closing {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl Closing {
     /// Nothing of it was seen.
     pub(crate) const NONE: Self = Self {
@@ -69,18 +75,80 @@ impl Closing {
     };
 }
 
-/// See the module.
+/// Steps that nearly every connection that closes gets by with.
+const FEW: usize = 6;
+
+/// Steps in their order. A few take no room of their own.
 #[derive(Debug)]
+pub(super) struct Steps {
+    few: [Trace; FEW],
+    /// How many of those there are
+    len: u8,
+    /// All of them, once they are more
+    many: Vec<Trace>,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { few: [Trace::NONE; FEW], len: 0, many: Vec::new() }
+    }
+}
+
+impl Steps {
+    #[inline]
+    pub(super) fn all(&self) -> &[Trace] {
+        if self.many.is_empty() { self.few.get(..self.len.into()).unwrap_or_default() } else { &self.many }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, step: Trace) {
+        match self.few.get_mut(usize::from(self.len)) {
+            Some(place) => {
+                *place = step;
+                self.len += 1;
+            }
+            None => self.push_many(step),
+        }
+    }
+
+    #[cold]
+    fn push_many(&mut self, step: Trace) {
+        if self.many.is_empty() {
+            self.many.extend(self.few);
+        }
+        self.many.push(step);
+    }
+
+    /// `step` takes the place of the last one.
+    pub(super) fn replace_last(&mut self, step: Trace) {
+        let few = self.few.get_mut(..self.len.into()).and_then(<[Trace]>::last_mut);
+        if let Some(last) = self.many.last_mut().or(few) {
+            *last = step;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+        self.many.clear();
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
 pub(crate) struct Late {
     pub(crate) closing: Closing,
     /// With the index of its event
     pub(crate) closer: Option<(usize, Arc<Owner>)>,
-    pub(crate) hooked: Hooked,
-    pub(crate) end: Option<Box<End>>,
+    /// Mostly nothing
+    pub(crate) hooked: Option<Box<Hooked>>,
+    pub(crate) end: Option<End>,
     /// All steps, once there are more than an open connection has room for; else empty
-    pub(super) steps: Vec<Trace>,
+    pub(super) steps: Steps,
     pub(super) steps_dropped: u32,
 }
+
+/// There are as many as close within a moment, and each is read again when its record is made.
+const _: () = assert!(size_of::<Late>() <= 496);
 
 impl Late {
     /// Nothing is known any more; the room of the steps stays.
@@ -88,22 +156,35 @@ impl Late {
         let Self { closing, closer, hooked, end, steps, steps_dropped } = self;
         *closing = Closing::NONE;
         *closer = None;
-        *hooked = Hooked::default();
+        *hooked = None;
         *end = None;
         steps.clear();
         *steps_dropped = 0;
     }
 }
 
-impl Default for Late {
-    fn default() -> Self {
-        Self {
-            closing: Closing::NONE,
-            closer: None,
-            hooked: Hooked::default(),
-            end: None,
-            steps: Vec::new(),
-            steps_dropped: 0,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MonoNs;
+
+    #[test]
+    fn steps_stay_in_their_order_whether_they_are_few_or_many() {
+        let step = |at| Trace { at: MonoNs(at), ..Trace::NONE };
+        let times = |steps: &Steps| steps.all().iter().map(|step| step.at.0).collect::<Vec<_>>();
+        let mut steps = Steps::default();
+        for round in 0..2 {
+            assert!(steps.all().is_empty(), "round {round}");
+            for at in 0..10 {
+                steps.push(step(at));
+                assert_eq!(times(&steps), (0..=at).collect::<Vec<_>>());
+            }
+            steps.replace_last(step(99));
+            assert_eq!(steps.all().last().map(|step| step.at.0), Some(99));
+            steps.clear();
         }
+        steps.push(step(1));
+        steps.replace_last(step(2));
+        assert_eq!(times(&steps), [2]);
     }
 }

@@ -42,12 +42,14 @@ impl Tracker {
             self.leave_time_wait(slot);
         }
         let states = (change.old, change.new);
-        let moved = self.table.advance(slot, queue_of(change.new), states);
+        let moved = self.table.step(slot, queue_of(change.new), states);
         if change.new != TcpState::Close {
             if learned || moved.role_learned || !moved.named && self.is_named(slot) {
                 self.regroup(slot);
             }
-            if let Some(connection) = self.table.get(slot).filter(|_| self.time_waits.watches()) {
+            if self.time_waits.may_be_taken(change)
+                && let Some(connection) = self.table.get(slot)
+            {
                 self.time_waits.opening(connection, change);
             }
         }

@@ -1,11 +1,9 @@
 //! The bounded table of connections: by cookie, by address where there is no cookie, and by how long nothing happened.
 
-use core::hash::BuildHasher;
-
-use hashbrown::{DefaultHashBuilder, HashTable};
 use tracer_common::TcpState;
 
 use super::connection::Connection;
+use super::index::Index;
 use super::population::{GroupId, Population};
 use super::ports::{Held, PortSpace, Ports};
 pub(crate) use super::slab::Slot;
@@ -73,62 +71,6 @@ pub(crate) struct Advanced {
     pub(crate) named: bool,
 }
 
-/// Slots by key. An entry is eight bytes: half a hash, by which it is found and moved without a look at the connection, and
-/// the slot. The hash is seeded, so nobody can choose keys that fall together.
-#[derive(Debug, Default)]
-struct Index {
-    hasher: DefaultHashBuilder,
-    entries: HashTable<(u32, Slot)>,
-    /// Those that are addresses: few, if any
-    addresses: usize,
-}
-
-impl Index {
-    fn find(&self, key: SocketKey, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
-        if self.addresses == 0 && is_address(key) {
-            return None;
-        }
-        let half = self.half(key);
-        let found = self.entries.find(spread(half), |(other, slot)| *other == half && is_it(*slot))?;
-        Some(found.1)
-    }
-
-    /// `key` is not there yet.
-    fn insert(&mut self, key: SocketKey, slot: Slot) {
-        let half = self.half(key);
-        self.addresses += usize::from(is_address(key));
-        self.entries.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
-    }
-
-    /// Does nothing if the key is another slot's.
-    fn remove(&mut self, key: SocketKey, slot: Slot) {
-        let half = self.half(key);
-        if let Ok(entry) = self.entries.find_entry(spread(half), |entry| *entry == (half, slot)) {
-            entry.remove();
-            self.addresses -= usize::from(is_address(key));
-        }
-    }
-
-    #[inline]
-    fn half(&self, key: SocketKey) -> u32 {
-        // The two kinds seldom fall together this way, and are told apart where they do.
-        let number = match key {
-            SocketKey::Cookie(cookie) => cookie.0,
-            SocketKey::Address(address) => !address.0,
-        };
-        self.hasher.hash_one(number) as u32
-    }
-}
-
-fn is_address(key: SocketKey) -> bool {
-    matches!(key, SocketKey::Address(_))
-}
-
-/// The table takes a place from the low bits and tells neighbours apart by the high ones.
-fn spread(half: u32) -> u64 {
-    u64::from(half) << 32 | u64::from(half)
-}
-
 /// What a connection that is open takes, beside nine bytes to find it by and its share of what it has in common with others.
 /// A million of them are to fit into 320 MiB with all the rest of the process.
 const _: () = assert!(size_of::<Option<Node>>() <= 240);
@@ -188,11 +130,18 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: SocketKey) -> Option<Slot> {
-        self.index.find(key, |slot| self.has_key(slot, key))
+        self.index.find(key, |slot| self.get(slot).is_some_and(|connection| connection.socket == key))
     }
 
-    fn has_key(&self, slot: Slot, key: SocketKey) -> bool {
-        self.get(slot).is_some_and(|connection| connection.socket == key)
+    /// Likewise, of an event: others of the same connection are likely to be near.
+    pub(crate) fn find_for_event(&mut self, key: SocketKey) -> Option<Slot> {
+        let nodes = &self.nodes;
+        self.index.find_again(key, |slot| nodes.get(slot).is_some_and(|node| node.connection.socket == key))
+    }
+
+    /// Whether some connection may be known by its address alone.
+    pub(crate) fn knows_addresses(&self) -> bool {
+        self.index.knows_addresses()
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Connection> {
@@ -234,9 +183,12 @@ impl Table {
             opening: Opening::Not,
             port: Held::NOTHING,
         };
+        if queue != Queue::Settling {
+            self.population.enter(node.group, node.counted, node.came);
+        }
         let slot = self.nodes.insert(node);
         self.index.insert(key, slot);
-        self.link(slot, queue);
+        self.links.append(&mut self.queues[queue as usize], slot);
         slot
     }
 
@@ -252,17 +204,28 @@ impl Table {
 
     /// Makes the connection the newest of `queue`.
     pub(crate) fn touch(&mut self, slot: Slot, queue: Queue) {
-        let Some(node) = self.nodes.get_mut(slot) else { return };
-        if node.queue == Queue::Settling || queue == Queue::Settling {
-            self.unlink(slot);
-            self.link(slot, queue);
-            return;
+        self.advance(slot, queue, |_| {});
+    }
+
+    /// Likewise, and `learn` takes in what it has learned on the way.
+    #[inline]
+    fn advance<T: Default>(&mut self, slot: Slot, queue: Queue, learn: impl FnOnce(&mut Node) -> T) -> T {
+        let Some(node) = self.nodes.get_mut(slot) else { return T::default() };
+        let learned = learn(node);
+        let (before, state, now) = (node.queue, node.connection.state, self.now);
+        match (before, queue) {
+            (Queue::Settling, Queue::Settling) => {}
+            (Queue::Settling, _) => self.population.enter(node.group, state, now),
+            (_, Queue::Settling) => {
+                self.population.leave(node.group, node.counted, node.came, now);
+                self.ports.give_back(std::mem::replace(&mut node.port, Held::NOTHING));
+            }
+            _ => self.population.pass(node.group, (node.counted, state), node.came, now),
         }
-        let (before, state) = (node.queue, node.connection.state);
-        self.population.pass(node.group, (node.counted, state), node.came, self.now);
-        (node.queue, node.counted, node.came) = (queue, state, self.now);
+        (node.queue, node.counted, node.came) = (queue, state, now);
         self.links.take_out(&mut self.queues[before as usize], slot);
         self.links.append(&mut self.queues[queue as usize], slot);
+        learned
     }
 
     /// The connection belongs to `group` from now on, which its cgroup's name decided or not.
@@ -287,17 +250,19 @@ impl Table {
     }
 
     /// The connection has made a step: it is the newest of `queue`, and the states may tell how it came about.
-    pub(crate) fn advance(&mut self, slot: Slot, queue: Queue, (old, new): (TcpState, TcpState)) -> Advanced {
-        self.touch(slot, queue);
-        let Some(node) = self.nodes.get_mut(slot) else { return Advanced::default() };
-        let before = node.role;
-        match (old, new) {
-            (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
-            (TcpState::Listen, TcpState::SynRecv) => node.role = Some(Role::Accepted),
-            (TcpState::SynSent, _) | (_, TcpState::SynSent) => node.role = node.role.or(Some(Role::Opened)),
-            _ => {}
-        }
-        Advanced { role_learned: node.role != before, named: node.named }
+    pub(crate) fn step(&mut self, slot: Slot, queue: Queue, (old, new): (TcpState, TcpState)) -> Advanced {
+        self.advance(slot, queue, |node| {
+            let before = node.role;
+            match (old, new) {
+                (TcpState::SynSent, TcpState::SynRecv) => node.role = Some(Role::OpenedBoth),
+                (TcpState::Listen, TcpState::SynRecv) => node.role = Some(Role::Accepted),
+                (TcpState::SynSent, _) | (_, TcpState::SynSent) => {
+                    node.role = node.role.or(Some(Role::Opened));
+                }
+                _ => {}
+            }
+            Advanced { role_learned: node.role != before, named: node.named }
+        })
     }
 
     /// The step has had its consequences for where the connection belongs. It is counted once it is opened: where accept() is
@@ -370,33 +335,14 @@ impl Table {
 
     /// Whether it was there.
     pub(crate) fn remove(&mut self, slot: Slot) -> bool {
-        let Some(node) = self.nodes.get_mut(slot) else { return false };
-        let (port, socket) = (node.port, node.connection.socket);
-        self.unlink(slot);
-        self.ports.give_back(port);
-        self.index.remove(socket, slot);
-        self.nodes.clear(slot)
-    }
-
-    fn link(&mut self, slot: Slot, queue: Queue) {
-        let now = self.now;
-        if let Some(node) = self.nodes.get_mut(slot) {
-            (node.queue, node.counted, node.came) = (queue, node.connection.state, now);
-            if queue == Queue::Settling {
-                self.ports.give_back(std::mem::replace(&mut node.port, Held::NOTHING));
-            } else {
-                self.population.enter(node.group, node.counted, now);
-            }
-        }
-        self.links.append(&mut self.queues[queue as usize], slot);
-    }
-
-    fn unlink(&mut self, slot: Slot) {
-        let Some(node) = self.nodes.get(slot) else { return };
+        let Some(node) = self.nodes.get(slot) else { return false };
         if node.queue != Queue::Settling {
             self.population.leave(node.group, node.counted, node.came, self.now);
         }
         self.links.take_out(&mut self.queues[node.queue as usize], slot);
+        self.ports.give_back(node.port);
+        self.index.remove(node.connection.socket, slot);
+        self.nodes.clear(slot)
     }
 }
 

@@ -24,10 +24,10 @@ use std::collections::VecDeque;
 use hashbrown::{HashMap, HashSet};
 use tracer_common::TcpState;
 
-use self::entry::{End, Entry, Origin, Sighting, Taker};
+use self::entry::{End, Entry, Origin, Sighting, Taker, Whereabouts};
 pub(super) use self::store::{Names, Place};
-use self::store::{Serial, Store};
-use self::verdict::Court;
+use self::store::{Serial, Sought, Store};
+use self::verdict::{Court, missed, taken_by_sweep};
 use super::ended::TOLD;
 use super::ports::{Held, PortSpace, Ports};
 use super::{Audit, Connection};
@@ -131,16 +131,21 @@ impl TimeWaits {
         }
         let at = connection.last_seen_at();
         self.newest = self.newest.max(at);
-        let names = names(connection);
-        let before = before_last(connection);
-        let early = self.early(&names, before);
-        if early.is_none() && from_fin_wait2.is_none_or(|claim| claim.value().is_none()) {
+        let leaves_none = from_fin_wait2.is_none_or(|claim| claim.value().is_none());
+        if leaves_none && self.store.unclaimed() == 0 {
             return;
         }
-        let serial = early.unwrap_or_else(|| self.insert(Entry::new(names, at), lent));
-        let Some(entry) = self.store.learn(serial, &names) else { return };
+        let mut sought = Sought::from(names(connection));
+        let before = before_last(connection);
+        let early = self.early(&mut sought, before);
+        if early.is_none() && leaves_none {
+            return;
+        }
+        let serial = early.unwrap_or_else(|| self.insert(at, &mut sought, lent));
+        let placed = sought.names.place.is_some();
+        self.store.claim(serial, origin(connection, placed, before, from_fin_wait2));
+        let Some(entry) = self.store.learn(serial, &sought.names) else { return };
         entry.last_at = entry.last_at.max(at);
-        entry.origin = Some(origin(connection, self.boot, before, from_fin_wait2));
         if entry.port == Held::NOTHING {
             let space = || Some((PortSpace::of(connection, role)?, role.is_some()));
             entry.port = lent.ports.leave(held, space);
@@ -156,17 +161,18 @@ impl TimeWaits {
             return;
         }
         self.newest = self.newest.max(event.at);
-        let names = Names::of_subject(&event.subject);
+        let mut sought = Sought::from(Names::of_subject(&event.subject));
         match event.change {
             TimeWaitChange::Asked => {
-                let mut entry = Entry::new(names, event.at);
-                entry.asked = Some((event.at, event.substate));
-                self.insert(entry, lent);
+                let serial = self.insert(event.at, &mut sought, lent);
+                if let Some(entry) = self.store.get_mut(serial) {
+                    entry.asked = Some(event.substate);
+                }
             }
-            TimeWaitChange::Armed => self.armed(&names, event, lent),
+            TimeWaitChange::Armed => self.armed(&mut sought, event, lent),
             TimeWaitChange::Disarmed | TimeWaitChange::Expired => {
-                let Some(serial) = self.store.find(&names) else { return };
-                let Some(entry) = self.store.learn(serial, &names) else { return };
+                let Some(serial) = self.store.find(&mut sought) else { return };
+                let Some(entry) = self.store.learn(serial, &sought.names) else { return };
                 match event.change {
                     TimeWaitChange::Expired => entry.expire(event),
                     _ => entry.disarm(event),
@@ -183,7 +189,7 @@ impl TimeWaits {
         if event.stream.program != Program::SendReset || event.subject.kind != SocketKind::TimeWait {
             return;
         }
-        let Some(serial) = self.store.find(&Names::of_subject(&event.subject)) else { return };
+        let Some(serial) = self.store.find(&mut Names::of_subject(&event.subject).into()) else { return };
         self.newest = self.newest.max(event.at);
         let hooked = self.hooks.time_wait != TimeWaitSource::Sweep;
         if let Some(entry) = self.store.get_mut(serial) {
@@ -192,18 +198,26 @@ impl TimeWaits {
         }
     }
 
-    /// `connection` made `change`: once it got past SYN_SENT it holds its place, and no time-wait socket is left there.
+    /// Whether a connection that made `change` may have taken a time-wait socket's place: once it got past SYN_SENT it holds
+    /// one.
+    #[inline]
+    pub(crate) fn may_be_taken(&self, change: &StateChange) -> bool {
+        matches!(change.new, TcpState::SynRecv | TcpState::Established)
+            && self.watches()
+            && self.store.len() > 0
+    }
+
+    /// `connection` made such a `change`: no time-wait socket is left at its place.
     pub(crate) fn opening(&mut self, connection: &Connection, change: &StateChange) {
-        if !matches!(change.new, TcpState::SynRecv | TcpState::Established) || self.store.len() == 0 {
-            return;
-        }
         let Some(place) = Place::of(connection.netns(), &connection.tuple) else { return };
         let Some(serial) = self.store.at_place(place) else { return };
         let taker = taker(connection, change);
         let sweep = self.hooks.time_wait == TimeWaitSource::Sweep;
-        let id = connection.id(self.boot);
+        let own = |origin: &Origin| {
+            (origin.socket, origin.generation) == (connection.socket, connection.generation)
+        };
         let Some(entry) = self.store.get_mut(serial) else { return };
-        if entry.origin.as_ref().is_none_or(|origin| origin.id == id || origin.at > change.at) {
+        if entry.origin.as_ref().is_none_or(|origin| own(origin) || origin.at > change.at) {
             return;
         }
         if entry.end.is_none() {
@@ -229,7 +243,8 @@ impl TimeWaits {
         if !row.mini {
             return;
         }
-        let (Some(dump), Some(serial)) = (&mut self.dump, self.store.find(&Names::of_row(row))) else {
+        let (Some(dump), Some(serial)) = (&mut self.dump, self.store.find(&mut Names::of_row(row).into()))
+        else {
             return;
         };
         let sighting = Sighting { begin: dump.begin, substate: row.state, timer_ns: row.timer_ns };
@@ -252,7 +267,8 @@ impl TimeWaits {
             .filter(|(serial, entry)| entry.end.is_none() && !dump.shown.contains_key(serial))
             .filter(|(_, entry)| {
                 entry.origin.as_ref().is_some_and(|origin| {
-                    origin.at < dump.begin && origin.netns.is_some_and(|netns| complete.contains(&netns))
+                    let netns = entry.whereabouts(origin).netns;
+                    origin.at < dump.begin && netns.is_some_and(|netns| complete.contains(&netns))
                 })
             })
             .map(|(serial, _)| serial)
@@ -339,17 +355,17 @@ impl TimeWaits {
     }
 
     fn court<'a>(&self, audit: &'a Audit) -> Court<'a> {
-        Court { audit, hooks: self.hooks, settle_ns: self.settle_ns, now: self.newest }
+        Court { boot: self.boot, audit, hooks: self.hooks, settle_ns: self.settle_ns, now: self.newest }
     }
 
-    fn insert(&mut self, entry: Entry, lent: &mut Lent<'_>) -> Serial {
+    /// One of these names, first seen at `since`.
+    fn insert(&mut self, since: MonoNs, sought: &mut Sought, lent: &mut Lent<'_>) -> Serial {
         while self.store.len() >= self.capacity
             && let Some(oldest) = self.store.oldest()
         {
             self.give_up(oldest, lent);
         }
-        let since = entry.since;
-        let (serial, displaced) = self.store.insert(entry);
+        let (serial, displaced) = self.store.insert(Entry::new(sought.names, since), sought);
         if let Some(displaced) = displaced {
             self.displace(displaced, since);
         }
@@ -357,26 +373,26 @@ impl TimeWaits {
     }
 
     /// Its timer was set. Another's at the same address is over.
-    fn armed(&mut self, names: &Names, event: &TimeWaitEvent, lent: &mut Lent<'_>) {
-        if names.place.is_none() {
+    fn armed(&mut self, sought: &mut Sought, event: &TimeWaitEvent, lent: &mut Lent<'_>) {
+        if sought.names.place.is_none() {
             self.unmatched_until = self.unmatched_until.max(Some(event.at));
         }
         let own = |entry: &Entry| entry.may_be_armed(event.at, self.settle_ns);
-        let found = self.store.find(names).filter(|serial| self.store.get(*serial).is_some_and(own));
+        let found = self.store.find(sought).filter(|serial| self.store.get(*serial).is_some_and(own));
         if found.is_none()
-            && let Some(serial) = names.address.and_then(|address| self.store.at_address(address))
+            && let Some(serial) = self.store.at_address(sought)
         {
             self.vanish(serial, event.at, Evidence::TimeWaitHook);
         }
-        let serial = found.unwrap_or_else(|| self.insert(Entry::new(*names, event.at), lent));
-        if let Some(entry) = self.store.learn(serial, names) {
+        let serial = found.unwrap_or_else(|| self.insert(event.at, sought, lent));
+        if let Some(entry) = self.store.learn(serial, &sought.names) {
             entry.arm(event);
         }
     }
 
     /// What the hooks saw of it before its connection's CLOSE.
-    fn early(&mut self, names: &Names, before: MonoNs) -> Option<Serial> {
-        let serial = self.store.find(names)?;
+    fn early(&mut self, sought: &mut Sought, before: MonoNs) -> Option<Serial> {
+        let serial = self.store.find(sought)?;
         let entry = self.store.get(serial)?;
         if entry.origin.is_some() {
             return None;
@@ -420,31 +436,6 @@ fn queue(settling: &mut VecDeque<Serial>, serial: Serial, entry: &mut Entry) {
     }
 }
 
-/// What a connection that took the place proves, between two dumps.
-fn taken_by_sweep(entry: &Entry, taker: &Taker) -> Claim<TimeWaitEnd> {
-    let Some(sighting) = entry.sighted() else { return Claim::Unknown(Reason::BetweenDumps) };
-    if sighting.overdue() {
-        return Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]);
-    }
-    let nominal_end = sighting.timer_ns.map(|left| sighting.begin.plus(left));
-    let early = nominal_end.is_some_and(|nominal_end| taker.at < nominal_end);
-    let way = taker.way.filter(|way| {
-        early && (*way == TimeWaitEnd::ReusedByConnect || sighting.substate == TcpState::TimeWait)
-    });
-    match way {
-        Some(way) => Claim::known(way, [Evidence::SocketDump, Evidence::SameTuple]),
-        None => Claim::Unknown(Reason::BetweenDumps),
-    }
-}
-
-/// What its absence from a dump proves.
-fn missed(entry: &Entry) -> Claim<TimeWaitEnd> {
-    match entry.sighted() {
-        Some(sighting) if sighting.overdue() => Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]),
-        _ => Claim::Unknown(Reason::BetweenDumps),
-    }
-}
-
 fn taker(connection: &Connection, change: &StateChange) -> Taker {
     let birth = connection.trace().first();
     let opened_at = birth.filter(|step| (step.old, step.new) == (TcpState::Close, TcpState::SynSent));
@@ -475,18 +466,20 @@ fn before_last(connection: &Connection) -> MonoNs {
     connection.trace().iter().rev().nth(1).map_or(MonoNs(0), |trace| trace.at)
 }
 
+/// `placed`: its place is among the names of the entry.
 fn origin(
     connection: &Connection,
-    boot: BootId,
+    placed: bool,
     before: MonoNs,
     from_fin_wait2: Option<Claim<bool>>,
 ) -> Origin {
     let end = connection.end();
     Origin {
-        id: connection.id(boot),
+        socket: connection.socket,
+        generation: connection.generation,
         family: connection.family,
-        tuple: connection.tuple,
-        netns: connection.netns(),
+        whereabouts: (!placed)
+            .then(|| Box::new(Whereabouts { netns: connection.netns(), tuple: connection.tuple })),
         cgroup: connection.cgroup(),
         at: connection.last_seen_at(),
         before,

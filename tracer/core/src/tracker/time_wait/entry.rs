@@ -3,10 +3,10 @@
 use tracer_common::TcpState;
 
 use super::super::ports::Held;
-use super::store::Names;
+use super::store::{Names, Place};
 use crate::claim::{Claim, Evidence, EvidenceSet, Reason};
 use crate::endpoint::Tuple;
-use crate::id::{CgroupId, ConnId, NetNs};
+use crate::id::{CgroupId, NetNs, SocketKey};
 use crate::observation::{CallSite, Family, Task, TimeWaitEvent};
 use crate::record::{Owner, TimeWaitEnd, WaveTime};
 use crate::time::MonoNs;
@@ -14,10 +14,12 @@ use crate::time::MonoNs;
 /// The connection that left it behind.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    pub(crate) id: ConnId,
+    /// Of its [`ConnId`](crate::ConnId); the boot is everybody's
+    pub(crate) socket: SocketKey,
+    pub(crate) generation: u64,
     pub(crate) family: Family,
-    pub(crate) tuple: Tuple,
-    pub(crate) netns: Option<NetNs>,
+    /// Where it was, unless the entry's names tell
+    pub(crate) whereabouts: Option<Box<Whereabouts>>,
     pub(crate) cgroup: Option<CgroupId>,
     /// Its socket reached CLOSE
     pub(crate) at: MonoNs,
@@ -27,6 +29,13 @@ pub(crate) struct Origin {
     pub(crate) orphan: bool,
     /// Whether the mini-socket begins in FIN_WAIT2, by the last transition
     pub(crate) from_fin_wait2: Claim<bool>,
+}
+
+/// Where a connection was, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    pub(crate) netns: Option<NetNs>,
+    pub(crate) tuple: Tuple,
 }
 
 /// One setting of its timer.
@@ -99,7 +108,7 @@ pub(crate) struct Entry {
     /// Absent until its connection's socket reached CLOSE: the hooks see it before that
     pub(crate) origin: Option<Origin>,
     /// tcp_time_wait was called for it, for this state
-    pub(crate) asked: Option<(MonoNs, Option<TcpState>)>,
+    pub(crate) asked: Option<Option<TcpState>>,
     /// The first setting of its timer that was seen
     pub(crate) first_arm: Option<Arm>,
     /// That came before its socket reached CLOSE: it cannot be a later one's
@@ -145,6 +154,12 @@ impl Entry {
         }
     }
 
+    /// Where its connection, which left `origin`, was.
+    pub(crate) fn whereabouts(&self, origin: &Origin) -> Whereabouts {
+        let named = || self.names.place.map(Place::whereabouts);
+        origin.whereabouts.as_deref().copied().or_else(named).unwrap_or_default()
+    }
+
     /// How the last dump that showed it did.
     pub(crate) fn sighted(&self) -> Option<Sighting> {
         self.sightings.as_ref().map(|sightings| sightings.last)
@@ -175,7 +190,7 @@ impl Entry {
             return known;
         }
         let first = self.first_arm.filter(|_| self.armed_before_close).and_then(|arm| arm.substate);
-        match first.or(self.asked.and_then(|(_, state)| state)) {
+        match first.or(self.asked.flatten()) {
             Some(state) => Claim::known(state == TcpState::FinWait2, [Evidence::TimeWaitHook]),
             None => closing.unwrap_or(Claim::Unknown(Reason::FieldAbsent)),
         }

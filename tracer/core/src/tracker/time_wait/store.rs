@@ -2,12 +2,13 @@
 //! not judge what happens to them.
 
 use core::hash::{BuildHasher, Hash, Hasher};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
+use hashbrown::hash_table::Entry as Led;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::super::slab::{Links, Order, Slab, Slot};
-use super::entry::Entry;
+use super::entry::{Entry, Origin, Whereabouts};
 use crate::endpoint::Tuple;
 use crate::id::{Cookie, NetNs, Port, SockAddr};
 use crate::observation::{SocketKind, SocketRow, Subject};
@@ -37,6 +38,16 @@ impl Place {
         Some(Self::between(netns?, end(tuple.local)?, end(tuple.remote)?))
     }
 
+    /// The namespace and both ends.
+    pub(crate) fn whereabouts(self) -> Whereabouts {
+        let end = |[high, low]: [u64; 2], port| {
+            let addr = Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).to_canonical();
+            Endpoint { addr: Some(addr), port: Some(port) }
+        };
+        let tuple = Tuple { local: end(self.local, self.ports.0), remote: end(self.remote, self.ports.1) };
+        Whereabouts { netns: Some(self.netns), tuple }
+    }
+
     fn between(netns: NetNs, local: (IpAddr, Port), remote: (IpAddr, Port)) -> Self {
         Self { netns, ports: (local.1, remote.1), local: bits(local.0), remote: bits(remote.0) }
     }
@@ -47,10 +58,17 @@ impl Hash for Place {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ports = u64::from(self.ports.0.0) << 16 | u64::from(self.ports.1.0);
         state.write_u64(u64::from(self.netns.0) << 32 | ports);
-        for [high, low] in [self.local, self.remote] {
-            state.write_u128(u128::from(high) << 64 | u128::from(low));
+        match (ipv4(self.local), ipv4(self.remote)) {
+            (Some(local), Some(remote)) => state.write_u64(local << 32 | remote),
+            _ => [self.local, self.remote].as_flattened().iter().for_each(|word| state.write_u64(*word)),
         }
     }
+}
+
+/// The address that is mapped, where one is.
+#[inline]
+fn ipv4([high, low]: [u64; 2]) -> Option<u64> {
+    (high == 0 && low >> 32 == 0xffff).then_some(low & 0xffff_ffff)
 }
 
 fn bits(addr: IpAddr) -> [u64; 2] {
@@ -99,8 +117,8 @@ impl Names {
 
     /// Whether both have the same name of this kind.
     #[inline]
-    fn share<const KIND: usize>(&self, other: &Names) -> bool {
-        match KIND {
+    fn share(&self, kind: usize, other: &Names) -> bool {
+        match kind {
             ADDRESS => self.address.is_some() && self.address == other.address,
             COOKIE => self.cookie.is_some() && self.cookie == other.cookie,
             _ => self.place.is_some() && self.place == other.place,
@@ -109,13 +127,36 @@ impl Names {
 
     /// Half a hash of the name of this kind.
     #[inline]
-    fn half<const KIND: usize>(&self, hasher: &DefaultHashBuilder) -> Option<u32> {
-        let hash = match KIND {
+    fn half(&self, kind: usize, hasher: &DefaultHashBuilder) -> Option<u32> {
+        let hash = match kind {
             ADDRESS => hasher.hash_one(self.address?),
             COOKIE => hasher.hash_one(self.cookie?),
             _ => hasher.hash_one(self.place?),
         };
         Some(hash as u32)
+    }
+}
+
+/// Names, and half a hash of each that was needed so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sought {
+    pub(crate) names: Names,
+    halves: [Option<u32>; KINDS],
+}
+
+impl From<Names> for Sought {
+    fn from(names: Names) -> Self {
+        Self { names, halves: [None; KINDS] }
+    }
+}
+
+impl Sought {
+    #[inline]
+    fn half(&mut self, kind: usize, hasher: &DefaultHashBuilder) -> Option<u32> {
+        if self.halves[kind].is_none() {
+            self.halves[kind] = self.names.half(kind, hasher);
+        }
+        self.halves[kind]
     }
 }
 
@@ -141,12 +182,13 @@ struct Found {
 struct Node {
     entry: Entry,
     number: u64,
-    /// Which of its names lead to it, by kind: the last that came by a name has it
+    /// Half a hash of each of its names that lead to it, by kind: the last that came by a name has it
+    halves: [u32; KINDS],
     found_by: [bool; KINDS],
 }
 
 /// What a time-wait socket takes, beside nine bytes for each of its names.
-const _: () = assert!(size_of::<Option<Node>>() <= 480);
+const _: () = assert!(size_of::<Option<Node>>() <= 384);
 
 /// See the module. Names are indexed by eight bytes each: half a hash, by which they are found and moved, and the slot. The
 /// hash is seeded, so nobody can choose names that fall together.
@@ -156,6 +198,8 @@ pub(crate) struct Store {
     links: Links,
     order: Order,
     next: u64,
+    /// Those without a connection
+    unclaimed: usize,
     hasher: DefaultHashBuilder,
     index: [HashTable<(u32, Slot)>; KINDS],
 }
@@ -167,6 +211,7 @@ impl Store {
             links: Links::default(),
             order: Order::EMPTY,
             next: 0,
+            unclaimed: 0,
             hasher: DefaultHashBuilder::default(),
             index: [const { HashTable::new() }; KINDS],
         }
@@ -192,34 +237,47 @@ impl Store {
         nodes.map(|(slot, node)| (Serial { number: node.number, slot }, &node.entry))
     }
 
+    /// Entries of which no connection is known yet.
+    pub(crate) fn unclaimed(&self) -> usize {
+        self.unclaimed
+    }
+
+    /// The connection that left it behind is known from now on.
+    pub(crate) fn claim(&mut self, serial: Serial, origin: Origin) {
+        if let Some(entry) = self.get_mut(serial)
+            && entry.origin.replace(origin).is_none()
+        {
+            self.unclaimed -= 1;
+        }
+    }
+
     /// By address, by cookie or by place: the newest of those that no other name contradicts.
-    pub(crate) fn find(&self, names: &Names) -> Option<Serial> {
+    pub(crate) fn find(&self, sought: &mut Sought) -> Option<Serial> {
         let mut found = Found::default();
-        self.follow::<ADDRESS>(names, &mut found);
-        self.follow::<COOKIE>(names, &mut found);
-        self.follow::<PLACE>(names, &mut found);
+        for kind in [ADDRESS, COOKIE, PLACE] {
+            self.follow(kind, sought, &mut found);
+        }
         found.newest
     }
 
-    pub(crate) fn at_address(&self, address: SockAddr) -> Option<Serial> {
-        let names = Names { cookie: None, address: Some(address), place: None };
-        self.named::<ADDRESS>(&names).map(|(serial, _)| serial)
+    pub(crate) fn at_address(&self, sought: &mut Sought) -> Option<Serial> {
+        self.named(ADDRESS, sought).map(|(serial, _)| serial)
     }
 
     pub(crate) fn at_place(&self, place: Place) -> Option<Serial> {
         let names = Names { cookie: None, address: None, place: Some(place) };
-        self.named::<PLACE>(&names).map(|(serial, _)| serial)
+        self.named(PLACE, &mut names.into()).map(|(serial, _)| serial)
     }
 
     /// Its number, and the one that was at its place until now.
-    pub(crate) fn insert(&mut self, entry: Entry) -> (Serial, Option<Serial>) {
-        let (number, names) = (self.next, entry.names);
+    pub(crate) fn insert(&mut self, entry: Entry, sought: &mut Sought) -> (Serial, Option<Serial>) {
+        let number = self.next;
         self.next += 1;
-        let slot = self.nodes.insert(Node { entry, number, found_by: [false; KINDS] });
+        self.unclaimed += usize::from(entry.origin.is_none());
+        let node = Node { entry, number, halves: [0; KINDS], found_by: [false; KINDS] };
+        let slot = self.nodes.insert(node);
         self.links.append(&mut self.order, slot);
-        self.lead::<ADDRESS>(&names, slot);
-        self.lead::<COOKIE>(&names, slot);
-        let displaced = self.lead::<PLACE>(&names, slot);
+        let [.., displaced] = [ADDRESS, COOKIE, PLACE].map(|kind| self.lead(kind, sought, slot));
         (Serial { number, slot }, displaced)
     }
 
@@ -233,15 +291,11 @@ impl Store {
         own.cookie = own.cookie.or(names.cookie);
         own.address = own.address.or(names.address);
         own.place = own.place.or(names.place);
-        let (own, found_by) = (*own, node.found_by);
-        if !found_by[ADDRESS] {
-            self.lead::<ADDRESS>(&own, serial.slot);
-        }
-        if !found_by[COOKIE] {
-            self.lead::<COOKIE>(&own, serial.slot);
-        }
-        if !found_by[PLACE] {
-            self.lead::<PLACE>(&own, serial.slot);
+        let (mut own, found_by) = (Sought::from(*own), node.found_by);
+        for kind in [ADDRESS, COOKIE, PLACE] {
+            if !found_by[kind] {
+                self.lead(kind, &mut own, serial.slot);
+            }
         }
         self.get_mut(serial)
     }
@@ -250,18 +304,14 @@ impl Store {
         let Some(node) = self.nodes.get(serial.slot).filter(|node| node.number == serial.number) else {
             return;
         };
-        let (names, found_by) = (node.entry.names, node.found_by);
+        self.unclaimed -= usize::from(node.entry.origin.is_none());
+        for kind in [ADDRESS, COOKIE, PLACE] {
+            if node.found_by[kind] {
+                forget(&mut self.index[kind], node.halves[kind], serial.slot);
+            }
+        }
         self.nodes.clear(serial.slot);
         self.links.take_out(&mut self.order, serial.slot);
-        if found_by[ADDRESS] {
-            self.forget::<ADDRESS>(&names, serial.slot);
-        }
-        if found_by[COOKIE] {
-            self.forget::<COOKIE>(&names, serial.slot);
-        }
-        if found_by[PLACE] {
-            self.forget::<PLACE>(&names, serial.slot);
-        }
     }
 
     pub(crate) fn oldest(&self) -> Option<Serial> {
@@ -271,10 +321,10 @@ impl Store {
 
     /// The name of this kind may lead to a newer one.
     #[inline]
-    fn follow<const KIND: usize>(&self, names: &Names, found: &mut Found) {
-        if !found.by[KIND]
-            && let Some((serial, node)) = self.named::<KIND>(names)
-            && node.entry.names.agree(names)
+    fn follow(&self, kind: usize, sought: &mut Sought, found: &mut Found) {
+        if !found.by[kind]
+            && let Some((serial, node)) = self.named(kind, sought)
+            && node.entry.names.agree(&sought.names)
         {
             if found.newest.is_none_or(|newest| newest.number < serial.number) {
                 found.newest = Some(serial);
@@ -287,43 +337,43 @@ impl Store {
 
     /// To which one the name of this kind leads.
     #[inline]
-    fn named<const KIND: usize>(&self, names: &Names) -> Option<(Serial, &Node)> {
-        let half = names.half::<KIND>(&self.hasher)?;
-        let is_it = |slot| self.nodes.get(slot).is_some_and(|node| names.share::<KIND>(&node.entry.names));
-        let slot = self.index[KIND].find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
+    fn named(&self, kind: usize, sought: &mut Sought) -> Option<(Serial, &Node)> {
+        let half = sought.half(kind, &self.hasher)?;
+        let is_it =
+            |slot| self.nodes.get(slot).is_some_and(|node| sought.names.share(kind, &node.entry.names));
+        let slot = self.index[kind].find(spread(half), |(other, slot)| *other == half && is_it(*slot))?.1;
         self.nodes.get(slot).map(|node| (Serial { number: node.number, slot }, node))
     }
 
     /// The name of this kind leads to `slot` from now on, and no longer to the one that is returned.
-    fn lead<const KIND: usize>(&mut self, names: &Names, slot: Slot) -> Option<Serial> {
-        let half = names.half::<KIND>(&self.hasher)?;
-        if let Some(node) = self.nodes.get_mut(slot) {
-            node.found_by[KIND] = true;
-        }
-        let nodes = &self.nodes;
-        let is_it = |slot: Slot| {
-            let node = nodes.get(slot);
-            node.is_some_and(|node| names.share::<KIND>(&node.entry.names))
-        };
-        let index = &mut self.index[KIND];
-        let Some((_, led)) = index.find_mut(spread(half), |(other, slot)| *other == half && is_it(*slot))
-        else {
-            index.insert_unique(spread(half), (half, slot), |(half, _)| spread(*half));
-            return None;
-        };
-        let slot = core::mem::replace(led, slot);
+    fn lead(&mut self, kind: usize, sought: &mut Sought, slot: Slot) -> Option<Serial> {
+        let half = sought.half(kind, &self.hasher)?;
         let node = self.nodes.get_mut(slot)?;
-        node.found_by[KIND] = false;
+        (node.halves[kind], node.found_by[kind]) = (half, true);
+        let is_it =
+            |slot: Slot| self.nodes.get(slot).is_some_and(|node| sought.names.share(kind, &node.entry.names));
+        let found = self.index[kind].entry(
+            spread(half),
+            |(other, slot)| *other == half && is_it(*slot),
+            |(half, _)| spread(*half),
+        );
+        let slot = match found {
+            Led::Vacant(vacant) => {
+                vacant.insert((half, slot));
+                return None;
+            }
+            Led::Occupied(mut led) => core::mem::replace(&mut led.get_mut().1, slot),
+        };
+        let node = self.nodes.get_mut(slot)?;
+        node.found_by[kind] = false;
         Some(Serial { number: node.number, slot })
     }
+}
 
-    /// The name of this kind leads to `slot` no longer.
-    fn forget<const KIND: usize>(&mut self, names: &Names, slot: Slot) {
-        if let Some(half) = names.half::<KIND>(&self.hasher)
-            && let Ok(entry) = self.index[KIND].find_entry(spread(half), |entry| *entry == (half, slot))
-        {
-            entry.remove();
-        }
+/// The name of this half of a hash leads to `slot` no longer.
+fn forget(index: &mut HashTable<(u32, Slot)>, half: u32, slot: Slot) {
+    if let Ok(entry) = index.find_entry(spread(half), |entry| *entry == (half, slot)) {
+        entry.remove();
     }
 }
 

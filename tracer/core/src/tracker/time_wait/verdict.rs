@@ -6,8 +6,9 @@
 
 use tracer_common::TcpState;
 
-use super::entry::{Entry, Origin, Taker};
+use super::entry::{Entry, Origin, Taker, Whereabouts};
 use crate::claim::{Claim, Evidence, Reason};
+use crate::id::{BootId, ConnId};
 use crate::observation::{CallSite, Hooks, TimeWaitSource};
 use crate::record::{Owner, TimeWaitEnd, TimeWaitRecord, WaveTime};
 use crate::time::MonoNs;
@@ -26,6 +27,7 @@ const WHEEL_BUCKET_NS: u64 = 5_120_000_000;
 /// What the verdict is made with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Court<'a> {
+    pub(crate) boot: BootId,
     pub(crate) audit: &'a Audit,
     pub(crate) hooks: Hooks,
     pub(crate) settle_ns: u64,
@@ -81,12 +83,13 @@ impl Court<'_> {
         let end = doubtless(self.cause(entry, origin), doubt);
         let ended = doubtless(self.ended(entry), doubt);
         let whole = self.hooked() && absent.is_none() && doubt.is_none() && !self.blind(origin.before, until);
+        let Whereabouts { netns, tuple } = entry.whereabouts(origin);
         TimeWaitRecord {
-            conn_id: origin.id,
+            conn_id: ConnId { boot: self.boot, socket: origin.socket, generation: origin.generation },
             family: origin.family,
-            local: origin.tuple.local,
-            remote: origin.tuple.remote,
-            netns: origin.netns,
+            local: tuple.local,
+            remote: tuple.remote,
+            netns,
             cgroup: origin.cgroup,
             source: self.hooks.time_wait,
             from_fin_wait2: match absent {
@@ -245,6 +248,31 @@ impl Court<'_> {
             (Claim::Known { .. }, Some(_), _) => Claim::Unknown(Reason::NoTask),
             (Claim::Known { .. }, None, _) => end.by.clone().map(|owner| *owner),
         }
+    }
+}
+
+/// What a connection that took the place proves, between two dumps.
+pub(crate) fn taken_by_sweep(entry: &Entry, taker: &Taker) -> Claim<TimeWaitEnd> {
+    let Some(sighting) = entry.sighted() else { return Claim::Unknown(Reason::BetweenDumps) };
+    if sighting.overdue() {
+        return Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]);
+    }
+    let nominal_end = sighting.timer_ns.map(|left| sighting.begin.plus(left));
+    let early = nominal_end.is_some_and(|nominal_end| taker.at < nominal_end);
+    let way = taker.way.filter(|way| {
+        early && (*way == TimeWaitEnd::ReusedByConnect || sighting.substate == TcpState::TimeWait)
+    });
+    match way {
+        Some(way) => Claim::known(way, [Evidence::SocketDump, Evidence::SameTuple]),
+        None => Claim::Unknown(Reason::BetweenDumps),
+    }
+}
+
+/// What its absence from a dump proves.
+pub(crate) fn missed(entry: &Entry) -> Claim<TimeWaitEnd> {
+    match entry.sighted() {
+        Some(sighting) if sighting.overdue() => Claim::known(TimeWaitEnd::Expired, [Evidence::SocketDump]),
+        _ => Claim::Unknown(Reason::BetweenDumps),
     }
 }
 
