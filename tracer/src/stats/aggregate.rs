@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use finwait_core::observation::TimeWaitSource;
 use finwait_core::record::{CloseKind, CloseRecord, Successor, TimeWaitRecord};
-use finwait_core::{ConnId, GroupId, MonoNs, Reason, Record, TcpState, Tracker, WallNs};
+use finwait_core::{ConnId, GroupId, MonoNs, Reason, Record, SocketKey, TcpState, Tracker, WallNs};
 use hashbrown::HashMap;
 
 use super::groups::{Grouping, OTHER_GROUP, SharedGroups};
@@ -31,7 +31,8 @@ pub struct Aggregator {
     /// Of a group in which nothing has ended
     nothing: Arc<Summary>,
     unproven: Arc<Unproven>,
-    awaited: HashMap<ConnId, Awaited>,
+    /// By socket and generation: two boots do not have both alike, and without the boot an entry is half as large
+    awaited: HashMap<(SocketKey, u64), Awaited>,
     /// Time-wait sockets awaited at most
     time_waits: usize,
     context: Context,
@@ -105,7 +106,7 @@ impl Aggregator {
     /// Whether it is to learn what becomes of the time-wait socket of `id`.
     #[must_use]
     pub fn awaits(&self, id: ConnId) -> bool {
-        self.awaited.contains_key(&id)
+        self.awaited.contains_key(&(id.socket, id.generation))
     }
 
     fn close(&mut self, close: &CloseRecord) {
@@ -126,14 +127,15 @@ impl Aggregator {
         let leaves_one = hid_fin_wait2 || close.successor.value() == Some(&Successor::TimeWait);
         let awaited = watched && leaves_one && self.awaited.len() < self.time_waits;
         if awaited {
-            self.awaited.insert(close.conn_id, Awaited { group, hid_fin_wait2 });
+            let id = (close.conn_id.socket, close.conn_id.generation);
+            self.awaited.insert(id, Awaited { group, hid_fin_wait2 });
         }
         awaited && hid_fin_wait2
     }
 
     fn time_wait(&mut self, record: &TimeWaitRecord) {
         // One whose close was not awaited says nothing of who it was.
-        let awaited = self.awaited.remove(&record.conn_id);
+        let awaited = self.awaited.remove(&(record.conn_id.socket, record.conn_id.generation));
         let Awaited { group, hid_fin_wait2 } =
             awaited.unwrap_or(Awaited { group: OTHER_GROUP, hid_fin_wait2: false });
         let wall = record.ended.value().and_then(|ended| self.wall_of(ended.latest));
@@ -142,11 +144,11 @@ impl Aggregator {
         self.history.time_wait(record, hid_fin_wait2);
     }
 
-    fn parts(&mut self, group: GroupId) -> (&mut Summary, &mut Unproven) {
+    fn parts(&mut self, group: GroupId) -> (&mut Summary, &mut Arc<Unproven>) {
         if group.0 as usize >= self.summaries.len() {
             self.summaries.resize_with(group.0 as usize + 1, Arc::default);
         }
-        (Arc::make_mut(&mut self.summaries[group.0 as usize]), Arc::make_mut(&mut self.unproven))
+        (Arc::make_mut(&mut self.summaries[group.0 as usize]), &mut self.unproven)
     }
 
     fn wall_of(&self, at: MonoNs) -> Option<WallNs> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use finwait_core::{ConnId, MonoNs, WallNs};
 
 use super::histogram::Histogram;
+use super::summary::SharedDistribution;
 
 /// What a family is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,8 @@ pub enum Value {
     Total(f64),
     /// Of a gauge or an info
     Level(f64),
-    /// Of a histogram; shared with the aggregator, never changed
-    Distribution(Arc<Distribution>),
+    /// Of a histogram
+    Distribution(SharedDistribution),
 }
 
 /// One value with its labels.

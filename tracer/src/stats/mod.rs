@@ -17,7 +17,7 @@ pub use groups::{Dimension, Grouping, OTHER, PeerNetwork};
 pub use history::{History, Interval};
 pub use ports::{PortDebt, PortDebts, PortRange};
 pub use snapshot::{GroupSnapshot, ProcessFacts, PushFacts, Snapshot};
-pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+pub use summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, SharedDistribution, Summary, Unproven};
 
 #[cfg(test)]
 mod tests;

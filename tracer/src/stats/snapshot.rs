@@ -12,7 +12,7 @@ use super::catalogue as metric;
 use super::family::{Definition, Family, Label, Sample, Value};
 use super::history::History;
 use super::ports::{PortDebts, PortRange, Told, other_labels};
-use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, Summary, Unproven};
+use super::summary::{CLOSING_STATES, HANDSHAKE_FAILURES, Measure, SharedDistribution, Summary, Unproven};
 use crate::probe::ProgramCost;
 use crate::redact::Redaction;
 
@@ -124,14 +124,14 @@ impl Snapshot {
     }
 
     fn grouped(&self) -> Vec<Family> {
-        let family = |definition, samples: fn(&Summary) -> Vec<Measured>| {
+        let family = |definition, samples: fn(&Arc<Summary>) -> Vec<Measured>| {
             self.by_group(definition, |group| samples(&group.summary))
         };
         vec![
-            family(&metric::CLOSED, closed),
-            family(&metric::FIRST_CLOSERS, first_closers),
-            family(&metric::RESETS, resets),
-            family(&metric::HANDSHAKE_FAILURES, handshake_failures),
+            family(&metric::CLOSED, |summary| closed(summary)),
+            family(&metric::FIRST_CLOSERS, |summary| first_closers(summary)),
+            family(&metric::RESETS, |summary| resets(summary)),
+            family(&metric::HANDSHAKE_FAILURES, |summary| handshake_failures(summary)),
             family(&metric::SEGMENTS, |summary| counts(["3", "4", UNKNOWN], summary.segments)),
             family(&metric::FIN_RETRANSMITS, |summary| {
                 counts(["timeout", "loss_probe", "recovery"], summary.fin_retransmits)
@@ -292,8 +292,8 @@ fn counted<const N: usize>(words: [&'static str; N], count: u64) -> Measured {
     (words.into_iter().map(Cow::from).collect(), Value::Count(count))
 }
 
-fn distribution(summary: &Summary, measure: Measure) -> Value {
-    Value::Distribution(summary.distribution(measure).clone())
+fn distribution(summary: &Arc<Summary>, measure: Measure) -> Value {
+    Value::Distribution(SharedDistribution::of(summary, measure))
 }
 
 fn ungrouped(labels: Vec<Cow<'static, str>>, value: Value) -> Sample {

@@ -1,5 +1,6 @@
 //! What one group comes to: counters and distributions. Summaries of the same group on two hosts add up without any loss.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use finwait_core::record::{
@@ -140,7 +141,7 @@ pub struct Summary {
     pub segments: [u64; 3],
     /// FINs sent again by timeout, as a loss probe, for recovery
     pub fin_retransmits: [u64; 3],
-    distributions: [Arc<Distribution>; Measure::COUNT],
+    distributions: [Distribution; Measure::COUNT],
 }
 
 impl Default for Summary {
@@ -153,8 +154,46 @@ impl Default for Summary {
             resets_unknown: 0,
             segments: [0; 3],
             fin_retransmits: [0; 3],
-            distributions: std::array::from_fn(|_| Arc::default()),
+            distributions: Default::default(),
         }
+    }
+}
+
+/// A distribution of a summary that is shared with the aggregator, and never changed.
+#[derive(Clone, Debug)]
+pub struct SharedDistribution {
+    summary: Arc<Summary>,
+    measure: Measure,
+}
+
+impl SharedDistribution {
+    /// The one of `measure` in `summary`.
+    #[must_use]
+    pub fn of(summary: &Arc<Summary>, measure: Measure) -> Self {
+        Self { summary: summary.clone(), measure }
+    }
+}
+
+impl Deref for SharedDistribution {
+    type Target = Distribution;
+
+    fn deref(&self) -> &Distribution {
+        self.summary.distribution(self.measure)
+    }
+}
+
+impl PartialEq for SharedDistribution {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+/// Of nobody's summary.
+impl From<Distribution> for SharedDistribution {
+    fn from(distribution: Distribution) -> Self {
+        let mut summary = Summary::default();
+        summary.distributions[Measure::Life.place()] = distribution;
+        Self { summary: Arc::new(summary), measure: Measure::Life }
     }
 }
 
@@ -190,7 +229,7 @@ impl Summary {
 
     /// The distribution of `measure`.
     #[must_use]
-    pub fn distribution(&self, measure: Measure) -> &Arc<Distribution> {
+    pub fn distribution(&self, measure: Measure) -> &Distribution {
         &self.distributions[measure.place()]
     }
 
@@ -207,7 +246,6 @@ impl Summary {
         self.resets_received += other.resets_received;
         self.resets_unknown += other.resets_unknown;
         for (own, others) in self.distributions.iter_mut().zip(&other.distributions) {
-            let own = Arc::make_mut(own);
             own.histogram.merge(&others.histogram);
             own.exemplars.extend(others.exemplars.iter().copied());
             own.keep_newest();
@@ -219,7 +257,7 @@ impl Summary {
         &mut self,
         close: &CloseRecord,
         wall: Option<WallNs>,
-        unproven: &mut Unproven,
+        unproven: &mut Arc<Unproven>,
         mini_socket_follows: bool,
     ) {
         self.kinds[slot(close.kind.value(), |kind| *kind as usize, KINDS - 1)] += 1;
@@ -249,7 +287,7 @@ impl Summary {
         &mut self,
         record: &TimeWaitRecord,
         wall: Option<WallNs>,
-        unproven: &mut Unproven,
+        unproven: &mut Arc<Unproven>,
         hid_fin_wait2: bool,
     ) {
         let at = record.ended.value().map_or(MonoNs(record.conn_id.generation), |ended| ended.latest);
@@ -292,11 +330,11 @@ impl Summary {
     fn take(&mut self, measure: Measure, claim: &Claim<u64>, note: &mut Note<'_>) {
         match claim {
             Claim::Known { value, .. } => {
-                Arc::make_mut(&mut self.distributions[measure.place()]).take(*value, note);
+                self.distributions[measure.place()].take(*value, note);
             }
             // There was no such time.
             Claim::Unknown(Reason::DidNotHappen) => {}
-            Claim::Unknown(reason) => note.unproven.add(measure, *reason),
+            Claim::Unknown(reason) => Arc::make_mut(note.unproven).add(measure, *reason),
         }
     }
 }
@@ -321,7 +359,7 @@ struct Note<'a> {
     id: ConnId,
     at: MonoNs,
     wall: Option<WallNs>,
-    unproven: &'a mut Unproven,
+    unproven: &'a mut Arc<Unproven>,
 }
 
 impl Distribution {

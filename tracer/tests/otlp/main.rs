@@ -166,7 +166,7 @@ fn a_recording_comes_to_something_that_can_be_compared() {
     let families = families();
     let distributions =
         families.iter().flat_map(|family| &family.samples).filter_map(|sample| match &sample.value {
-            Measured::Distribution(distribution) => Some(Arc::clone(distribution)),
+            Measured::Distribution(distribution) => Some(distribution.clone()),
             _ => None,
         });
     let filled: Vec<_> = distributions.filter(|distribution| distribution.histogram.count() > 0).collect();

@@ -89,7 +89,7 @@ fn fill(families: &mut [Family], durations: u32) -> f64 {
                 let filled = filled(&mut numbers, durations);
                 histograms += 1;
                 buckets += filled.histogram.buckets().count();
-                *distribution = Arc::new(filled);
+                *distribution = filled.into();
             }
             Value::Total(_) | Value::Level(_) => {}
         }

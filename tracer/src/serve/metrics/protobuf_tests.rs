@@ -1,7 +1,6 @@
 //! What a reader of the messages makes of them.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use finwait_core::{MonoNs, WallNs};
 use proptest::prelude::*;
@@ -31,7 +30,7 @@ fn of_one(definition: &'static Definition, sample: Sample) -> MetricFamily {
 
 /// The histogram that a reader gets of `distribution`.
 fn sent(distribution: Distribution) -> Histogram {
-    let value = Value::Distribution(Arc::new(distribution));
+    let value = Value::Distribution(distribution.into());
     let mut family = of_one(&catalogue::HANDSHAKE, sample(&[], &[], value));
     family.metric.remove(0).histogram.unwrap()
 }
@@ -112,7 +111,7 @@ fn the_wire_is_that_of_metrics_proto() {
     let mut distribution = recorded(&[0, 1_000_000_000, 1_000_000_001]);
     let (conn_id, wall) = (samples::conn_id(), Some(WallNs(3_000_000_002)));
     distribution.exemplars.push(family::Exemplar { conn_id, at: MonoNs(1), seconds: 1.0, wall });
-    let value = Value::Distribution(Arc::new(distribution));
+    let value = Value::Distribution(distribution.into());
     let definition = &catalogue::HANDSHAKE;
     let bytes = encode(&[Family { definition, samples: vec![sample(&[("a", "b")], &[], value)] }]);
     let histogram = [

@@ -147,7 +147,6 @@ fn escaped_help(help: &str) -> String {
 mod tests {
     use std::borrow::Cow;
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use super::*;
     use crate::sink::samples_for_tests as samples;
@@ -182,11 +181,7 @@ mod tests {
             },
             Family {
                 definition: &catalogue::HANDSHAKE,
-                samples: vec![sample(
-                    &[("role", "opened")],
-                    &[],
-                    Value::Distribution(Arc::new(distribution)),
-                )],
+                samples: vec![sample(&[("role", "opened")], &[], Value::Distribution(distribution.into()))],
             },
             Family { definition: &catalogue::CPU, samples: vec![sample(&[], &[], Value::Total(1.5))] },
             Family { definition: &catalogue::BUILD, samples: vec![sample(&[], &["0.1"], Value::Level(1.0))] },

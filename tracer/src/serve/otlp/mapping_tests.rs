@@ -127,7 +127,7 @@ fn distribution(durations_ns: &[u64]) -> Distribution {
 
 fn point(distribution: Distribution) -> ExponentialHistogramDataPoint {
     let definition = definition("finwait_state_duration_seconds", Kind::Histogram, &["state"]);
-    let samples = vec![sample(&["CLOSE_WAIT"], Value::Distribution(Arc::new(distribution)))];
+    let samples = vec![sample(&["CLOSE_WAIT"], Value::Distribution(distribution.into()))];
     let metric = only_metric(Family { definition, samples });
     assert_eq!((metric.name.as_str(), metric.unit.as_str()), ("finwait.state_duration", "s"));
     let Some(metric::Data::ExponentialHistogram(histogram)) = metric.data else { panic!("{metric:?}") };
