@@ -15,6 +15,10 @@ use crate::{live, process, tracefs};
 /// rustup's component that has llvm-profdata.
 const COMPONENT: &str = "llvm-tools";
 
+/// How much the compiler may copy into the callers that call most: a tenth of what it would. What follows connections is more
+/// than a processor's instruction cache holds as it is.
+const HOT_CALLS: &str = "-hot-callsite-threshold=300";
+
 /// What finwait does with a recording while its ways are counted, and then with a capture; and how often. Most of the work of a
 /// process that serves, or reports, is to follow connections and to sum up; text is made in few places, but by many instructions.
 const VIEWS: [(&str, &[&str], u32); 5] = [
@@ -52,20 +56,20 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
         fs::create_dir_all(emptied).with_context(|| emptied.display().to_string())?;
     }
     println!("building finwait that counts its ways");
-    let flag = format!("-Cprofile-generate={}", counts.display());
-    let counting = compile(root, &folder.join("counting"), &toolchain.host, &flag)?;
+    let flags = [format!("-Cprofile-generate={}", counts.display())];
+    let counting = compile(root, &folder.join("counting"), &toolchain.host, &flags)?;
     println!("counting");
     count(&counting, &samples)?;
     process::run(process::command(&profdata).arg("merge").arg("-o").arg(&profile).arg(&counts))?;
     println!("building finwait by these counts");
-    let flag = format!("-Cprofile-use={}", profile.display());
-    compile(root, &folder.join("build"), &toolchain.host, &flag)
+    let flags = [format!("-Cprofile-use={}", profile.display()), format!("-Cllvm-args={HOT_CALLS}")];
+    compile(root, &folder.join("build"), &toolchain.host, &flags)
 }
 
-/// Folder of both programs, built with `flag`. With a target named, what runs at build time is built without it.
-fn compile(root: &Path, target: &Path, host: &str, flag: &str) -> Result<PathBuf> {
+/// Folder of both programs, built with `flags`. With a target named, what runs at build time is built without it.
+fn compile(root: &Path, target: &Path, host: &str, flags: &[String]) -> Result<PathBuf> {
     let mut cargo = process::isolated_cargo();
-    cargo.current_dir(root).env("CARGO_ENCODED_RUSTFLAGS", flag);
+    cargo.current_dir(root).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     // In one piece: what is counted and what is built then has the same functions, and the compiler sees all of them.
     cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
     cargo.args(["build", "--quiet", "--release", "--locked", "--package", "tracer", "--features", "bench"]);
