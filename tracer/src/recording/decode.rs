@@ -17,7 +17,7 @@ use super::layout::{
 use super::sequence;
 use super::settings::{hooks, sysctls};
 use super::tasks::Tasks;
-use super::wire::{Fault, Field, Input, Read};
+use super::wire::{Fault, Field, Input, Read, optional, yes, yes_or_no};
 
 /// Reads payloads one after another; it keeps nothing of one for the next but room. What it reads it makes in place, and lends.
 #[derive(Debug)]
@@ -489,20 +489,4 @@ fn optional_state(input: &mut Input<'_>) -> Read<Option<TcpState>> {
         0 => Ok(None),
         code => layout::state(code).map(Some),
     }
-}
-
-pub(super) fn yes_or_no(input: &mut Input<'_>) -> Read<Option<bool>> {
-    Field::get(None, input)
-}
-
-pub(super) fn yes(input: &mut Input<'_>) -> Read<bool> {
-    match input.byte()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(&Fault::Bad("yes or no")),
-    }
-}
-
-pub(super) fn optional(input: &mut Input<'_>) -> Read<Option<u64>> {
-    if yes(input)? { input.number().map(Some) } else { Ok(None) }
 }

@@ -3,9 +3,8 @@
 use finwait_core::NetNs;
 use finwait_core::observation::{Hooks, PortBounds, Sysctls};
 
-use super::decode::optional;
 use super::layout;
-use super::wire::{Fault, Input, Read};
+use super::wire::{Fault, Input, Read, optional};
 
 pub(super) fn hooks(input: &mut Input<'_>) -> Read<Hooks> {
     let bits = input.byte()?;

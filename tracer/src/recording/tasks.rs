@@ -3,9 +3,8 @@
 use finwait_core::Pid;
 use finwait_core::observation::{Comm, Task};
 
-use super::decode::{optional, yes, yes_or_no};
 use super::layout::TASKS;
-use super::wire::{Fault, Input, Read};
+use super::wire::{Fault, Input, Read, optional, yes, yes_or_no};
 
 /// Tasks of a frame.
 #[derive(Debug, Default)]

@@ -299,6 +299,22 @@ impl Field for Option<Shutdown> {
     }
 }
 
+pub(super) fn yes_or_no(input: &mut Input<'_>) -> Read<Option<bool>> {
+    Field::get(None, input)
+}
+
+pub(super) fn yes(input: &mut Input<'_>) -> Read<bool> {
+    match input.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(&Fault::Bad("yes or no")),
+    }
+}
+
+pub(super) fn optional(input: &mut Input<'_>) -> Read<Option<u64>> {
+    if yes(input)? { input.number().map(Some) } else { Ok(None) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
